@@ -1,0 +1,31 @@
+//! The ground that every other crate stands on: what a job, a runner and a caller are, which changes of
+//! state exist, how an error is told apart, and the ports through which services are called.
+//!
+//! It promises that a rule is written once: the state machine ([`JobStatus::may_become`]), the limits
+//! ([`JobLimits`]) and the error taxonomy ([`ErrorCode`], [`Reason`]) live here and nowhere else.
+//! It must never know a socket, a clock, a Redis key, a gRPC message or a JSON-RPC envelope.
+
+mod caller;
+mod error;
+mod event;
+mod id;
+mod job;
+mod limits;
+mod log;
+mod page;
+pub mod ports;
+mod runner;
+mod time;
+
+pub use caller::{Caller, Scope};
+pub use error::{ApiError, ErrorCode, Reason, Result};
+pub use event::{JobEvent, JobEventKind};
+pub use id::{CircleKey, IdError, JobId, RunnerId};
+pub use job::{
+    DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, ScriptType,
+};
+pub use limits::JobLimits;
+pub use log::{LogLine, LogPage, LogStream};
+pub use page::{JobFilter, JobPage};
+pub use runner::{Runner, RunnerState};
+pub use time::{Timestamp, TimestampError};

@@ -1,0 +1,83 @@
+//! The ports: one trait per contract. Each has its truth in one service, a gRPC client in `hero-proto`, and
+//! two faces generic over it (gRPC in `hero-proto`, JSON-RPC in `hero-jsonrpc`).
+//!
+//! Every method takes the [`Caller`] first, and the implementation checks it: an edge that forgets to check
+//! lets nobody in.
+
+use std::{future::Future, time::Duration};
+
+use crate::{Caller, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Result, Runner, RunnerId};
+
+/// Everything that can be asked of jobs.
+pub trait Jobs: Send + Sync + 'static {
+    /// Stores a job without starting it. A repeat with the same idempotency key returns the first id.
+    fn create(&self, caller: &Caller, job: NewJob) -> impl Future<Output = Result<JobId>> + Send;
+
+    /// Queues a created job, or parks it until its prerequisites have finished. A repeat is a Conflict
+    /// (JOB_ALREADY_STARTED).
+    fn start(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Creates and starts jobs in one step, all or none; the ids in the order given. A job may name an
+    /// earlier one of the same call (by an id that the caller brought) as its prerequisite.
+    fn submit(&self, caller: &Caller, jobs: Vec<NewJob>) -> impl Future<Output = Result<Vec<JobId>>> + Send;
+
+    /// Creates and starts one job and waits for its end. A failed script is an `Ok` job with status Error;
+    /// a wait that is over first is a Timeout that names the job, which may still run.
+    fn run(
+        &self,
+        caller: &Caller,
+        job: NewJob,
+        wait: Option<Duration>,
+    ) -> impl Future<Output = Result<Job>> + Send;
+
+    /// Waits for a job's end. An ended one is returned at once.
+    fn wait(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        wait: Option<Duration>,
+    ) -> impl Future<Output = Result<Job>> + Send;
+
+    /// The whole job.
+    fn get(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<Job>> + Send;
+
+    /// Where it is, and nothing else.
+    fn status(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<JobStatus>> + Send;
+
+    /// A page of its log from `from` (a [`LogPage::next`]) on, at most `max_bytes` of text.
+    fn logs(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        from: Option<String>,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<LogPage>> + Send;
+
+    /// Ids, newest first.
+    fn list(&self, caller: &Caller, filter: JobFilter) -> impl Future<Output = Result<JobPage>> + Send;
+
+    /// Stops a job: a waiting one leaves its queue, a running one's process tree is killed, an ended one is
+    /// left as it is. A repeat changes nothing.
+    fn stop(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes a job and its log; a running one is stopped first. A repeat is NotFound.
+    fn delete(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes every job that the caller may see, and says how many those were.
+    fn clear(&self, caller: &Caller) -> impl Future<Output = Result<u64>> + Send;
+}
+
+/// The runners of this node.
+pub trait Runners: Send + Sync + 'static {
+    /// All of them, by id.
+    fn list(&self, caller: &Caller) -> impl Future<Output = Result<Vec<Runner>>> + Send;
+
+    /// One of them.
+    fn get(&self, caller: &Caller, id: RunnerId) -> impl Future<Output = Result<Runner>> + Send;
+}
+
+/// Who a secret belongs to.
+pub trait Keys: Send + Sync + 'static {
+    /// The caller that `secret` stands for; none was brought: the local caller, where no secret is configured.
+    fn identify(&self, secret: Option<&str>) -> impl Future<Output = Result<Caller>> + Send;
+}

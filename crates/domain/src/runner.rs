@@ -1,0 +1,56 @@
+//! A runner as the store knows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CircleKey, RunnerId, ScriptType, Timestamp};
+
+/// Whether a runner can be counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunnerState {
+    /// Its lease runs.
+    Alive,
+    /// Its lease runs, but it takes no new jobs.
+    Draining,
+    /// Its lease is over; its jobs are being requeued.
+    Lost,
+}
+
+impl RunnerState {
+    /// The lower-case name: `alive`, `draining`, `lost`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Draining => "draining",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A runner: what it serves, and how busy it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Its id.
+    pub id: RunnerId,
+    /// The script types that it serves.
+    pub script_types: Vec<ScriptType>,
+    /// The circles that it serves; empty: the shared pool.
+    pub circles: Vec<CircleKey>,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// How many it runs now.
+    pub busy: u32,
+    /// The host that it runs on.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// When it signed in.
+    pub started_at: Timestamp,
+    /// When it renewed its lease last.
+    pub last_seen_at: Timestamp,
+    /// Until when its jobs are its own.
+    pub lease_until: Timestamp,
+    /// Whether it can be counted on.
+    pub state: RunnerState,
+}
