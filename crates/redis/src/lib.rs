@@ -1,1 +1,17 @@
-//! hero-redis
+//! How a Redis connection is opened, held and checked: one multiplexed connection for calls that comes back
+//! by itself, dedicated ones for blocking reads, and scripts that are called by their hash.
+//!
+//! It promises that a call fails fast while Redis is away ([`Error::is_away`]) and that an address is printed
+//! without its password. It must never know a key of the product.
+
+mod config;
+mod error;
+mod link;
+mod script;
+
+pub use config::{RedisConfig, RedisUrl};
+pub use error::{Error, Result};
+pub use link::{Blocking, Link};
+pub use script::Script;
+
+pub use redis::{Cmd, FromRedisValue, Pipeline, Value, cmd, pipe};
