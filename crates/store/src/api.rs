@@ -133,7 +133,7 @@ pub enum Outcome {
 }
 
 /// The report of an attempt's end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Finish {
     /// The job.
     pub id: JobId,

@@ -1,0 +1,58 @@
+//! Logs.
+
+use hero_domain::{JobId, JobStatus, LogLine, LogPage, LogStream};
+
+use super::state::State;
+use crate::api::{Confine, LogAppended, Result};
+
+impl State {
+    pub(super) fn append_log(
+        &mut self,
+        id: JobId,
+        attempt: u32,
+        lines: &[(LogStream, String)],
+        max_bytes: usize,
+    ) -> LogAppended {
+        let now = self.now;
+        let Some(record) = self.jobs.get_mut(&id) else { return LogAppended::Refused };
+        if record.job.status != JobStatus::Started || record.job.attempt != attempt {
+            return LogAppended::Refused;
+        }
+        for (stream, text) in lines {
+            if record.is_log_full {
+                return LogAppended::Full;
+            }
+            let bytes: usize = record.log.iter().map(|line| line.text.len()).sum();
+            let (stream, text) = if bytes + text.len() <= max_bytes {
+                (*stream, text.clone())
+            } else {
+                record.is_log_full = true;
+                (LogStream::Log, format!("log limit of {max_bytes} bytes reached"))
+            };
+            record.log.push(LogLine { stream, at: now, text });
+        }
+        if record.is_log_full { LogAppended::Full } else { LogAppended::Taken }
+    }
+
+    pub(super) fn read_log(
+        &self,
+        id: JobId,
+        confine: Confine<'_>,
+        from: Option<&str>,
+        max_bytes: usize,
+    ) -> Result<LogPage> {
+        let log = &self.visible(id, confine)?.log;
+        let begin: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+        let mut bytes = 0;
+        let mut page = LogPage::default();
+        for (index, line) in log.iter().enumerate().skip(begin) {
+            if bytes >= max_bytes {
+                page.next = Some(index.to_string());
+                break;
+            }
+            bytes += line.text.len();
+            page.lines.push(line.clone());
+        }
+        Ok(page)
+    }
+}

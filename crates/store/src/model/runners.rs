@@ -1,0 +1,158 @@
+//! Runners: who is there, what they hold, and what happens when they are gone.
+
+use std::collections::BTreeSet;
+
+use hero_domain::{JobId, JobStatus, Runner, RunnerId, RunnerState, Timestamp};
+
+use super::state::{Presence, State};
+use crate::{
+    Error,
+    api::{Renewed, Result, Session, SignIn, Swept},
+};
+
+impl State {
+    pub(super) fn sign_in(&mut self, runner: &SignIn) -> Session {
+        self.take_all_back(&runner.id);
+        let presence = Presence {
+            sign_in: runner.clone(),
+            busy: 0,
+            is_draining: false,
+            started_at: self.now,
+            last_seen_at: self.now,
+            lease_until: self.lease_from_now(runner),
+            unknown: BTreeSet::new(),
+            to_kill: BTreeSet::new(),
+        };
+        self.runners.insert(runner.id.clone(), presence);
+        Session { runner: runner.id.clone(), session: runner.session.clone() }
+    }
+
+    pub(super) fn check_session(&self, session: &Session) -> Result<()> {
+        match self.runners.get(&session.runner) {
+            Some(presence) if presence.sign_in.session == session.session => Ok(()),
+            _ => Err(Error::RunnerReplaced { runner: session.runner.clone() }),
+        }
+    }
+
+    pub(super) fn renew(&mut self, session: &Session, busy: u32, known: &[JobId]) -> Result<Renewed> {
+        self.check_session(session)?;
+        let held = self.inflight.get(&session.runner).cloned().unwrap_or_default();
+        let unknown: BTreeSet<JobId> = held.iter().copied().filter(|id| !known.contains(id)).collect();
+        let is_stopping = |id: &JobId| self.jobs.get(id).is_some_and(|record| record.is_stopping);
+        let mut stop: Vec<JobId> = held.iter().copied().filter(is_stopping).collect();
+
+        let lease_until = self.lease_from_now(&self.runners[&session.runner].sign_in);
+        let now = self.now;
+        let presence = self.runners.get_mut(&session.runner).expect("the session was checked");
+        presence.busy = busy;
+        presence.last_seen_at = now;
+        presence.lease_until = lease_until;
+        stop.extend(presence.to_kill.iter().filter(|id| known.contains(id)));
+        presence.to_kill.clear();
+        let lost_replies: Vec<JobId> = unknown.intersection(&presence.unknown).copied().collect();
+        presence.unknown = unknown.difference(&presence.unknown).copied().collect();
+        let draining = presence.is_draining;
+        for id in lost_replies {
+            self.take_back(id);
+        }
+        Ok(Renewed { stop, draining })
+    }
+
+    pub(super) fn sign_out(&mut self, session: &Session) -> Result<()> {
+        self.check_session(session)?;
+        self.take_all_back(&session.runner);
+        self.runners.remove(&session.runner);
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self, runner: &RunnerId, draining: bool) -> Result<()> {
+        let presence = self.runners.get_mut(runner);
+        presence.ok_or_else(|| Error::RunnerNotFound { runner: runner.clone() })?.is_draining = draining;
+        Ok(())
+    }
+
+    pub(super) fn runners(&self) -> Vec<Runner> {
+        self.runners.values().map(|presence| self.as_runner(presence)).collect()
+    }
+
+    fn as_runner(&self, presence: &Presence) -> Runner {
+        let sign_in = presence.sign_in.clone();
+        let state = if presence.lease_until <= self.now {
+            RunnerState::Lost
+        } else if presence.is_draining {
+            RunnerState::Draining
+        } else {
+            RunnerState::Alive
+        };
+        Runner {
+            id: sign_in.id,
+            script_types: sign_in.script_types,
+            circles: sign_in.circles,
+            slots: sign_in.slots,
+            busy: presence.busy,
+            host: sign_in.host,
+            version: sign_in.version,
+            started_at: presence.started_at,
+            last_seen_at: presence.last_seen_at,
+            lease_until: presence.lease_until,
+            state,
+        }
+    }
+
+    pub(super) fn sweep(&mut self) -> Swept {
+        let mut swept = Swept::default();
+        let now = self.now;
+        let mut due: Vec<(Timestamp, JobId)> =
+            self.delayed.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, *id)).collect();
+        due.sort_unstable();
+        for (_, id) in due {
+            self.delayed.remove(&id);
+            self.enqueue(id);
+            swept.promoted += 1;
+        }
+        let lost: Vec<RunnerId> =
+            self.runners.iter().filter(|(_, it)| it.lease_until <= now).map(|(id, _)| id.clone()).collect();
+        for runner in lost {
+            let (requeued, ended) = self.take_all_back(&runner);
+            swept.requeued += requeued;
+            swept.ended += ended;
+            self.runners.remove(&runner);
+        }
+        swept.next_due = self.delayed.values().min().copied();
+        swept
+    }
+
+    /// Takes everything back that a runner holds; how many were requeued, how many ended.
+    fn take_all_back(&mut self, runner: &RunnerId) -> (u64, u64) {
+        let (mut requeued, mut ended) = (0, 0);
+        let held = self.inflight.remove(runner).unwrap_or_default();
+        let mut held: Vec<JobId> = held.into_iter().collect();
+        held.sort_by_key(|id| self.jobs.get(id).map(|record| record.job.queued_at));
+        for id in held.into_iter().rev() {
+            match self.take_back(id) {
+                JobStatus::Dispatched => requeued += 1,
+                _ => ended += 1,
+            }
+        }
+        (requeued, ended)
+    }
+
+    /// Takes one job back from a runner that lost it, or that is lost.
+    fn take_back(&mut self, id: JobId) -> JobStatus {
+        if self.record(id).job.status == JobStatus::Dispatched {
+            // Taken by the wait for work and never claimed: nothing has begun.
+            self.remove_from_places(id);
+            self.put_back(id);
+            return JobStatus::Dispatched;
+        }
+        let record = self.record(id);
+        record.losses += 1;
+        let is_last = record.losses >= record.job.max_deliveries;
+        self.give_back(id, is_last)
+    }
+
+    fn lease_from_now(&self, runner: &SignIn) -> Timestamp {
+        let lease_ms = i64::try_from(runner.lease.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.now.as_millis().saturating_add(lease_ms))
+    }
+}
