@@ -1,1 +1,22 @@
-//! hero-store
+//! Jobs in Redis: every key, every script, every promise of the job model.
+//!
+//! It promises that each change of state is one atomic script that checks the state machine again, that a
+//! claimed job is in exactly one of queue, in-flight list and ended, and that a late report of a replaced
+//! attempt changes nothing. No other crate spells a key. It must never know a port, a wire format or a scope.
+
+mod api;
+mod error;
+mod fitness;
+pub mod model;
+#[cfg(feature = "model")]
+pub mod model;
+mod store;
+mod waits;
+mod work;
+
+pub use api::*;
+pub use error::Error;
+pub use fitness::Fitness;
+pub use store::{QueueDepth, Store};
+pub use waits::{Waits, Watch};
+pub use work::{Control, ControlMessage, Work};

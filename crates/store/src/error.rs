@@ -1,0 +1,139 @@
+//! What the store refuses, and how that reads at a port.
+
+use hero_domain::{ApiError, JobId, Reason, RunnerId};
+
+/// A refused or failed store call.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No such job, or none that the caller may see.
+    #[error("there is no job {0}")]
+    JobNotFound(JobId),
+    /// A job of this id exists already.
+    #[error("job {id} exists already")]
+    JobExists {
+        /// Which job of the call.
+        index: usize,
+        /// Its id.
+        id: JobId,
+    },
+    /// A prerequisite does not exist, or belongs to somebody else.
+    #[error("prerequisite {id} does not exist")]
+    PrerequisiteNotFound {
+        /// Which job of the call.
+        index: usize,
+        /// The prerequisite's id.
+        id: JobId,
+    },
+    /// The job was started before.
+    #[error("job {0} was started before")]
+    AlreadyStarted(JobId),
+    /// Another process has signed in with this runner's id, or its lease was over and swept.
+    #[error("runner {0} is signed in by another process, or its lease is over")]
+    RunnerReplaced(RunnerId),
+    /// No such runner.
+    #[error("there is no runner {0}")]
+    RunnerNotFound(RunnerId),
+    /// The cursor's job does not exist any more.
+    #[error("the cursor {0} leads nowhere")]
+    CursorUnknown(JobId),
+    /// The place in a log is not one that a page ended with.
+    #[error("`{0}` is not a place in a log")]
+    LogPlaceUnknown(String),
+    /// Redis does not answer.
+    #[error("the job store is away")]
+    Unavailable {
+        /// How that was noticed.
+        #[source]
+        source: hero_redis::Error,
+    },
+    /// Redis has used up its memory.
+    #[error("the job store is full")]
+    Full,
+    /// Redis answers, but is not fit to keep jobs.
+    #[error("{0}")]
+    Unfit(String),
+    /// A record is not what the store writes.
+    #[error("record {key} is damaged: {what}")]
+    Corrupt {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The address of Redis cannot be used, or a call failed in a way that must not happen.
+    #[error("a call to the job store failed")]
+    Redis {
+        /// What Redis said.
+        #[source]
+        source: hero_redis::Error,
+    },
+}
+
+impl From<hero_redis::Error> for Error {
+    fn from(source: hero_redis::Error) -> Self {
+        match source {
+            hero_redis::Error::Away { .. } => Self::Unavailable { source },
+            hero_redis::Error::Full { .. } => Self::Full,
+            _ => Self::Redis { source },
+        }
+    }
+}
+
+/// How long a caller shall wait while Redis is away or full.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let with = |reason: Reason, message: String| ApiError::new(reason, message);
+        match &error {
+            Error::JobNotFound(id) => ApiError::job_not_found(*id),
+            Error::JobExists { index, id } => with(
+                Reason::JobExists,
+                format!("job {id} exists already; leave the id out to have a new one minted"),
+            )
+            .with_field(format!("jobs[{index}].id"))
+            .with_job(*id),
+            Error::PrerequisiteNotFound { index, id } => with(
+                Reason::PrerequisiteNotFound,
+                format!("there is no job {id}; create a prerequisite before the job that waits for it"),
+            )
+            .with_field(format!("jobs[{index}].prerequisites"))
+            .with_job(*id),
+            Error::AlreadyStarted(id) => with(
+                Reason::JobAlreadyStarted,
+                format!("job {id} was started before; ask for its status instead"),
+            )
+            .with_job(*id),
+            Error::RunnerReplaced(id) => with(
+                Reason::RunnerReplaced,
+                format!("another process has signed in as runner {id}, or its lease is over; sign in again"),
+            ),
+            Error::RunnerNotFound(id) => with(Reason::RunnerNotFound, format!("there is no runner {id}")),
+            Error::CursorUnknown(id) => with(
+                Reason::CursorUnknown,
+                format!("job {id} is not there any more; begin again without a cursor"),
+            )
+            .with_field("cursor"),
+            Error::LogPlaceUnknown(_) => with(
+                Reason::CursorUnknown,
+                "not a place that a page of this log ended with; begin again without it".to_owned(),
+            )
+            .with_field("from"),
+            Error::Unavailable { .. } => with(
+                Reason::StoreUnavailable,
+                "the job store does not answer; repeat the call in a moment".to_owned(),
+            )
+            .with_retry_after_ms(RETRY_AFTER_MS),
+            Error::Full => with(
+                Reason::StoreFull,
+                "the job store has used up its memory; wait for jobs to end, delete ended ones, or raise \
+                 Redis' maxmemory"
+                    .to_owned(),
+            )
+            .with_retry_after_ms(RETRY_AFTER_MS),
+            Error::Unfit(why) => with(Reason::StoreUnfit, why.clone()),
+            Error::Corrupt { .. } | Error::Redis { .. } => return ApiError::internal(error),
+        }
+        .with_source(error)
+    }
+}
