@@ -1,0 +1,3 @@
+//! The node, told from outside, and the rules of the house, checked. One test binary, so that it links once.
+
+mod house;
