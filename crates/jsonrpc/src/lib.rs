@@ -1,1 +1,28 @@
-//! hero-jsonrpc
+//! The one table of JSON-RPC methods, generic over the ports.
+//!
+//! Why it exists: a call may come in over HTTP, WebSocket, an overlay message, a bus command or a unix
+//! socket, and it must mean the same everywhere. So the methods, their parameters, who may call them and how
+//! a failure is told are written once, here, and every transport dispatches into [`module`].
+//!
+//! It promises that every method of [`METHODS`] takes its parameters by name and by position, that a
+//! parameter at fault is named, that nobody is let in without a [`Session`] whose scope covers the method,
+//! and that no input makes it panic.
+//!
+//! It must never know a socket, an HTTP header or where the truth about jobs lives.
+
+mod batch;
+mod error;
+mod handler;
+mod method;
+mod params;
+mod session;
+mod view;
+
+pub use batch::{Batched, BatchedLayer};
+pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
+pub use handler::{Options, module};
+pub use jsonrpsee::RpcModule;
+pub use method::{METHODS, Method, OTHER_METHOD, Param, Rule, method};
+pub use params::{FilterParams, JobParams};
+pub use session::Session;
+pub use view::{JobView, RunnerView};

@@ -1,0 +1,400 @@
+//! What each method does: parameters in, a port called, the promised result out.
+
+use std::{fmt::Write as _, future::Future, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use hero_domain::{
+    ApiError, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, ScriptType,
+    ports::{Jobs, Runners},
+};
+use jsonrpsee::{
+    MethodCallback, MethodResponse, ResponsePayload, RpcModule,
+    types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Session,
+    error::{Failure, error_object, output_of, script_failed},
+    method::{Method, method},
+    params::{
+        JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams, RunJobParams,
+        RunnerIdParams, WaitParams, parse,
+    },
+    view::{JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
+};
+
+/// What the methods themselves can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of log text that one get_job_logs returns; what is beyond is cut, and the text says so.
+    pub max_logs_bytes: usize,
+    /// Bytes of log text that are asked of the port at a time.
+    pub log_page_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_logs_bytes: 4 << 20, log_page_bytes: 1 << 20 }
+    }
+}
+
+/// The methods of [`METHODS`](crate::METHODS) over these ports.
+///
+/// Each call needs a [`Session`] among its extensions.
+pub fn module<J: Jobs, R: Runners>(jobs: J, runners: R, options: Options) -> RpcModule<()> {
+    let mut table = Table { ports: Arc::new(Ports { jobs, runners, options }), module: RpcModule::new(()) };
+    table.add("whoami", whoami);
+    table.add("play", play);
+    table.add("create_job", create_job);
+    table.add("start_job", start_job);
+    table.add("run_job", run_job);
+    table.add("submit_job", submit_job);
+    table.add("submit_jobs", submit_jobs);
+    table.add("wait_job", wait_job);
+    table.add("get_job", get_job);
+    table.add("get_job_status", get_job_status);
+    table.add("get_job_output", get_job_output);
+    table.add("get_job_logs", get_job_logs);
+    table.add("list_jobs", list_jobs);
+    table.add("stop_job", stop_job);
+    table.add("delete_job", delete_job);
+    table.add("clear_all_jobs", clear_all_jobs);
+    table.add("list_runners", list_runners);
+    table.add("get_runner", get_runner);
+    table.module
+}
+
+struct Ports<J, R> {
+    jobs: J,
+    runners: R,
+    options: Options,
+}
+
+struct Table<J, R> {
+    ports: Arc<Ports<J, R>>,
+    module: RpcModule<()>,
+}
+
+impl<J: Jobs, R: Runners> Table<J, R> {
+    /// Puts one method in. Registered below jsonrpsee's own `register_async_method`, which would clone the
+    /// extensions once more for every call.
+    fn add<P, T, F, Fut>(&mut self, name: &'static str, handler: F)
+    where
+        P: DeserializeOwned + Send,
+        T: Serialize + Clone + Send,
+        F: Fn(Arc<Ports<J, R>>, Session, P) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, Failure>> + Send,
+    {
+        let entry = method(name).expect("a method is registered under a name of the table");
+        let ports = Arc::clone(&self.ports);
+        let callback =
+            MethodCallback::Async(Arc::new(move |id, params: Params<'static>, _, max_bytes, extensions| {
+                let ports = Arc::clone(&ports);
+                async move {
+                    let session = extensions.get::<Session>().cloned();
+                    let trace = session.clone();
+                    let result =
+                        answer(entry, session, &params, |session, params| handler(ports, session, params))
+                            .await;
+                    drop(params);
+                    respond(entry, id, result, trace.as_ref(), max_bytes).with_extensions(extensions)
+                }
+                .boxed()
+            }));
+        self.module.verify_and_insert(name, callback).expect("a method is registered once");
+    }
+}
+
+/// Whether the caller may, then what the parameters are, then the method itself.
+async fn answer<P, T, Fut>(
+    entry: &'static Method,
+    session: Option<Session>,
+    params: &Params<'static>,
+    handler: impl FnOnce(Session, P) -> Fut,
+) -> Result<T, Failure>
+where
+    P: DeserializeOwned,
+    Fut: Future<Output = Result<T, Failure>>,
+{
+    let session = session.ok_or_else(|| {
+        ApiError::new(Reason::AuthenticationRequired, "the connection has no session; authenticate first")
+    })?;
+    entry.rule.check(session.caller())?;
+    let params = parse(entry, params.as_str())?;
+    handler(session, params).await
+}
+
+fn respond<T: Serialize + Clone>(
+    entry: &'static Method,
+    id: Id<'static>,
+    result: Result<T, Failure>,
+    session: Option<&Session>,
+    max_bytes: usize,
+) -> MethodResponse {
+    let error = match result {
+        Ok(value) => {
+            // Only a response that turns out too large needs its id again.
+            let response = MethodResponse::response(id.clone(), ResponsePayload::success(value), max_bytes);
+            if response.as_error_code() != Some(OVERSIZED_RESPONSE_CODE) {
+                return response;
+            }
+            error_object(&too_large(max_bytes), None)
+        }
+        Err(Failure::Script(job)) => script_failed(&job),
+        Err(Failure::Call(error)) => told(entry, &error, session),
+    };
+    // A failed script may have left an output as large as a good one.
+    let response = MethodResponse::response(id.clone(), ResponsePayload::<()>::error(error), max_bytes);
+    if response.as_error_code() == Some(OVERSIZED_RESPONSE_CODE) {
+        return MethodResponse::error(id, error_object(&too_large(max_bytes), None));
+    }
+    response
+}
+
+fn too_large(max_bytes: usize) -> ApiError {
+    ApiError::new(
+        Reason::ResponseTooLarge,
+        format!("the result does not fit into a response of {max_bytes} bytes; ask for less at a time"),
+    )
+}
+
+/// The error as the caller sees it. A fault of ours is logged here, under an id that the caller is told.
+fn told(entry: &'static Method, error: &ApiError, session: Option<&Session>) -> ErrorObjectOwned {
+    let trace_id = session.and_then(Session::traceparent).and_then(|text| text.split('-').nth(1));
+    if error.code() != ErrorCode::Internal {
+        return error_object(error, trace_id);
+    }
+    let trace_id = trace_id.map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned);
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(method = entry.name, trace_id, error = %error, source, "call failed");
+    error_object(error, Some(&trace_id))
+}
+
+async fn whoami<J: Jobs, R: Runners>(
+    _: Arc<Ports<J, R>>,
+    session: Session,
+    _: NoParams,
+) -> Result<String, Failure> {
+    let caller = session.caller();
+    let mut text = format!("{} ({})", caller.name, caller.scope.as_str());
+    if let Some(circle) = &caller.circle {
+        let _ = write!(text, " in circle {circle}");
+    }
+    Ok(text)
+}
+
+async fn play<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: PlayParams,
+) -> Result<PlayResult, Failure> {
+    // Tenants get no system access.
+    let script_type = if session.caller().circle.is_some() { ScriptType::Osis } else { ScriptType::Sal };
+    let job = JobParams::new(script_type, params.script);
+    Ok(PlayResult { output: run(&ports, &session, job).await? })
+}
+
+async fn run_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: RunJobParams,
+) -> Result<String, Failure> {
+    run(&ports, &session, params.into()).await
+}
+
+async fn run<J: Jobs, R: Runners>(
+    ports: &Ports<J, R>,
+    session: &Session,
+    job: JobParams,
+) -> Result<String, Failure> {
+    let script_type = job.script_type;
+    // Without a bound from here, the supervisor's own applies: run time and an allowance for the queue.
+    match ports.jobs.run(session.caller(), job.into_job(session), None).await {
+        Ok(job) => output_of(job),
+        Err(error) => Err(explain_wait(ports, session, script_type, error).await.into()),
+    }
+}
+
+/// A wait that is over because nobody serves the job's language should say so.
+async fn explain_wait<J: Jobs, R: Runners>(
+    ports: &Ports<J, R>,
+    session: &Session,
+    script_type: ScriptType,
+    error: ApiError,
+) -> ApiError {
+    let (Reason::WaitTimeout, Some(id)) = (error.reason(), error.job_id()) else { return error };
+    let Ok(runners) = ports.runners.list(session.caller()).await else { return error };
+    let serves = |runner: &hero_domain::Runner| {
+        runner.state == RunnerState::Alive && runner.script_types.contains(&script_type)
+    };
+    if runners.iter().any(serves) {
+        return error;
+    }
+    ApiError::new(
+        Reason::WaitTimeout,
+        format!("{}; no runner of this node serves {script_type}, the job waits for one", error.message()),
+    )
+    .with_job(id)
+}
+
+async fn create_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: OneJobParams,
+) -> Result<JobId, Failure> {
+    Ok(ports.jobs.create(session.caller(), params.job.into_job(&session)).await?)
+}
+
+async fn start_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<StartJobResult, Failure> {
+    ports.jobs.start(session.caller(), params.job_id).await?;
+    Ok(StartJobResult { success: true })
+}
+
+async fn submit_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: OneJobParams,
+) -> Result<JobId, Failure> {
+    let job = params.job.into_job(&session);
+    let ids = ports.jobs.submit(session.caller(), vec![job]).await?;
+    let id = ids.into_iter().next();
+    Ok(id.ok_or_else(|| ApiError::internal("a submit of one job returned no id"))?)
+}
+
+async fn submit_jobs<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: ManyJobsParams,
+) -> Result<Vec<JobId>, Failure> {
+    let jobs = params.jobs.into_iter().map(|job| job.into_job(&session)).collect();
+    Ok(ports.jobs.submit(session.caller(), jobs).await?)
+}
+
+async fn wait_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: WaitParams,
+) -> Result<JobView, Failure> {
+    let wait = params.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    Ok(ports.jobs.wait(session.caller(), params.job_id, wait).await?.into())
+}
+
+async fn get_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<JobView, Failure> {
+    Ok(ports.jobs.get(session.caller(), params.job_id).await?.into())
+}
+
+async fn get_job_status<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<JobStatus, Failure> {
+    Ok(ports.jobs.status(session.caller(), params.job_id).await?)
+}
+
+async fn get_job_output<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<String, Failure> {
+    let job = ports.jobs.get(session.caller(), params.job_id).await?;
+    if job.status.is_ended() { output_of(job) } else { Err(no_output(&job).into()) }
+}
+
+fn no_output(job: &Job) -> ApiError {
+    ApiError::new(
+        Reason::JobHasNoOutput,
+        format!("job {} has no output yet, it is {}; wait_job waits for its end", job.id, job.status),
+    )
+    .with_job(job.id)
+}
+
+async fn get_job_logs<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<JobLogsResult, Failure> {
+    let Options { max_logs_bytes, log_page_bytes } = ports.options;
+    let mut logs: Option<String> = None;
+    let mut from = None;
+    loop {
+        let room = max_logs_bytes.saturating_sub(logs.as_ref().map_or(0, String::len));
+        if room == 0 {
+            logs.get_or_insert_default().push_str("[cut here: the log goes on]\n");
+            break;
+        }
+        let page = ports.jobs.logs(session.caller(), params.job_id, from, room.min(log_page_bytes)).await?;
+        let empty = page.lines.is_empty();
+        if let Some(text) = page.to_text() {
+            match &mut logs {
+                Some(logs) => logs.push_str(&text),
+                None => logs = Some(text),
+            }
+        }
+        from = page.next;
+        // A page without a line leads nowhere, whatever it says of a next one.
+        if from.is_none() || empty {
+            break;
+        }
+    }
+    Ok(JobLogsResult { logs })
+}
+
+async fn list_jobs<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: ListParams,
+) -> Result<Vec<JobId>, Failure> {
+    let filter = params.filter.unwrap_or_default().into();
+    Ok(ports.jobs.list(session.caller(), filter).await?.ids)
+}
+
+async fn stop_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<(), Failure> {
+    Ok(ports.jobs.stop(session.caller(), params.job_id).await?)
+}
+
+async fn delete_job<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<(), Failure> {
+    Ok(ports.jobs.delete(session.caller(), params.job_id).await?)
+}
+
+async fn clear_all_jobs<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    _: NoParams,
+) -> Result<(), Failure> {
+    ports.jobs.clear(session.caller()).await?;
+    Ok(())
+}
+
+async fn list_runners<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    _: NoParams,
+) -> Result<Vec<RunnerView>, Failure> {
+    let runners = ports.runners.list(session.caller()).await?;
+    Ok(runners.into_iter().map(RunnerView::from).collect())
+}
+
+async fn get_runner<J: Jobs, R: Runners>(
+    ports: Arc<Ports<J, R>>,
+    session: Session,
+    params: RunnerIdParams,
+) -> Result<RunnerView, Failure> {
+    Ok(ports.runners.get(session.caller(), params.runner_id).await?.into())
+}

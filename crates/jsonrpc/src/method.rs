@@ -1,0 +1,156 @@
+//! The table of methods: names, parameters, who may call. OpenRPC, authorization and metric labels come from
+//! it, and a test holds it against what [`module`](crate::module) serves.
+
+use hero_domain::{Caller, Result, Scope};
+
+/// What metrics call a method that the table does not have; a stranger cannot make up labels.
+pub const OTHER_METHOD: &str = "_OTHER";
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Everybody with a session.
+    Anybody,
+    /// Callers whose scope covers this one.
+    Scope(Scope),
+}
+
+impl Rule {
+    /// Fails with PermissionDenied unless `caller` may.
+    ///
+    /// # Errors
+    /// ScopeInsufficient, naming both scopes.
+    pub fn check(self, caller: &Caller) -> Result<()> {
+        match self {
+            Self::Anybody => Ok(()),
+            Self::Scope(needed) => caller.require(needed),
+        }
+    }
+}
+
+/// A parameter of a method, in the place where it stands among positional ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a call without it is refused.
+    pub required: bool,
+    /// The JSON type, such as `string` or `JobParams`.
+    pub shape: &'static str,
+}
+
+/// A method of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Its parameters, required ones first.
+    pub params: &'static [Param],
+    /// The JSON type of its result.
+    pub result: &'static str,
+    /// Who may call it.
+    pub rule: Rule,
+    /// Whether it may last as long as a job: the transport's own call timeout does not apply, its wait has
+    /// a bound from the caller or from the supervisor.
+    pub waits: bool,
+    /// One line for people.
+    pub summary: &'static str,
+}
+
+/// The method of this name.
+#[must_use]
+pub fn method(name: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.name == name)
+}
+
+const fn required(name: &'static str, shape: &'static str) -> Param {
+    Param { name, required: true, shape }
+}
+
+const fn optional(name: &'static str, shape: &'static str) -> Param {
+    Param { name, required: false, shape }
+}
+
+const USER: Rule = Rule::Scope(Scope::User);
+const REGISTER: Rule = Rule::Scope(Scope::Register);
+const JOB_ID: &[Param] = &[required("job_id", "string")];
+
+macro_rules! methods {
+    ($($name:literal ($params:expr) -> $result:literal, $rule:expr, $waits:expr, $summary:literal;)*) => {
+        /// Every method that is served.
+        pub const METHODS: &[Method] = &[$(Method {
+            name: $name,
+            params: $params,
+            result: $result,
+            rule: $rule,
+            waits: $waits,
+            summary: $summary,
+        },)*];
+    };
+}
+
+const ANSWERS: bool = false;
+const WAITS: bool = true;
+
+methods! {
+    "whoami" (&[]) -> "string", Rule::Anybody, ANSWERS,
+        "Who the connection is, and with which scope.";
+    "play" (&[required("script", "string")]) -> "PlayResult", USER, WAITS,
+        "Runs a script in the default language and returns its output.";
+    "create_job" (&[required("job", "JobParams")]) -> "string", USER, ANSWERS,
+        "Stores a job without starting it; returns its id.";
+    "start_job" (JOB_ID) -> "StartJobResult", USER, ANSWERS,
+        "Queues a created job, or parks it until its prerequisites have finished.";
+    "run_job" (&[
+        required("script", "string"),
+        required("script_type", "ScriptType"),
+        optional("prerequisites", "string[]"),
+        optional("timeout", "integer"),
+        optional("caller_id", "string"),
+        optional("context_id", "string"),
+        optional("env_vars", "object"),
+        optional("idempotency_key", "string"),
+    ]) -> "string", USER, WAITS,
+        "Creates and starts a job, waits for its end and returns its output.";
+    "submit_job" (&[required("job", "JobParams")]) -> "string", USER, ANSWERS,
+        "Creates and starts a job in one step; returns its id.";
+    "submit_jobs" (&[required("jobs", "JobParams[]")]) -> "string[]", USER, ANSWERS,
+        "Creates and starts jobs in one step, all or none; returns their ids in the same order.";
+    "wait_job" (&[required("job_id", "string"), optional("timeout", "integer")]) -> "Job", USER, WAITS,
+        "Waits for a job's end and returns the whole job.";
+    "get_job" (JOB_ID) -> "Job", USER, ANSWERS,
+        "The whole job.";
+    "get_job_status" (JOB_ID) -> "JobStatus", USER, ANSWERS,
+        "Where a job is.";
+    "get_job_output" (JOB_ID) -> "string", USER, ANSWERS,
+        "What came out of a finished job.";
+    "get_job_logs" (JOB_ID) -> "JobLogsResult", USER, ANSWERS,
+        "What a job has logged so far.";
+    "list_jobs" (&[optional("filter", "JobFilter")]) -> "string[]", USER, ANSWERS,
+        "Ids of jobs, newest first, one page at a time.";
+    "stop_job" (JOB_ID) -> "null", USER, ANSWERS,
+        "Stops a job; an ended one is left as it is.";
+    "delete_job" (JOB_ID) -> "null", USER, ANSWERS,
+        "Removes a job and its log; a running one is stopped first.";
+    "clear_all_jobs" (&[]) -> "null", USER, ANSWERS,
+        "Removes every job that the caller may see.";
+    "list_runners" (&[]) -> "Runner[]", REGISTER, ANSWERS,
+        "The runners of this node.";
+    "get_runner" (&[required("runner_id", "string")]) -> "Runner", REGISTER, ANSWERS,
+        "One runner of this node.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{METHODS, method};
+
+    #[test]
+    fn names_are_unique_and_required_params_come_first() {
+        for (index, entry) in METHODS.iter().enumerate() {
+            assert_eq!(method(entry.name), Some(&METHODS[index]), "{} is there twice", entry.name);
+            let required = entry.params.iter().take_while(|param| param.required).count();
+            assert!(entry.params[required..].iter().all(|param| !param.required), "{}", entry.name);
+            assert!(entry.summary.ends_with('.'), "{}", entry.name);
+        }
+    }
+}

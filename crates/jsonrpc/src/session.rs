@@ -1,0 +1,37 @@
+//! Who is behind a call, as the transport found out.
+
+use std::sync::Arc;
+
+use hero_domain::Caller;
+
+/// The extension that a transport puts beside every call. A call without one is refused.
+///
+/// Cheap to clone: jsonrpsee clones the extensions for each call of a connection and each member of a batch.
+#[derive(Debug, Clone)]
+pub struct Session(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    caller: Caller,
+    traceparent: Option<String>,
+}
+
+impl Session {
+    /// A session of `caller`; `traceparent` is the W3C trace context that the transport brought, if any.
+    #[must_use]
+    pub fn new(caller: Caller, traceparent: Option<String>) -> Self {
+        Self(Arc::new(Inner { caller, traceparent }))
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// The trace that the call belongs to.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.traceparent.as_deref()
+    }
+}

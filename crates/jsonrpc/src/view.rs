@@ -1,0 +1,130 @@
+//! Results: jobs and runners as JSON-RPC shows them.
+
+use std::collections::BTreeMap;
+
+use hero_domain::{
+    CircleKey, ErrorKind, Job, JobId, JobStatus, Priority, Runner, RunnerId, RunnerState, ScriptType,
+    Timestamp,
+};
+use serde::Serialize;
+
+/// The whole job. Every member is always there; what has no value is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Job, under the names of json-rpc.md")]
+pub struct JobView {
+    pub id: JobId,
+    pub caller_id: String,
+    pub context_id: String,
+    pub circle: Option<CircleKey>,
+    pub script: String,
+    pub script_type: ScriptType,
+    pub timeout: u32,
+    pub prerequisites: Vec<JobId>,
+    pub dependents: Vec<JobId>,
+    pub retries: u32,
+    pub retry_backoff_ms: u64,
+    pub max_deliveries: u32,
+    pub priority: Priority,
+    pub run_at: Option<Timestamp>,
+    pub env_vars: BTreeMap<String, String>,
+    pub idempotency_key: Option<String>,
+    pub retention: u32,
+    pub status: JobStatus,
+    pub error_kind: Option<ErrorKind>,
+    pub error: Option<String>,
+    pub output: Option<String>,
+    pub attempt: u32,
+    pub runner_id: Option<RunnerId>,
+    pub created_at: Timestamp,
+    pub queued_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub traceparent: Option<String>,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            caller_id: job.caller_id,
+            context_id: job.context_id,
+            circle: job.circle,
+            script: job.script,
+            script_type: job.script_type,
+            timeout: job.timeout_s,
+            prerequisites: job.prerequisites,
+            dependents: job.dependents,
+            retries: job.retries,
+            retry_backoff_ms: job.retry_backoff_ms,
+            max_deliveries: job.max_deliveries,
+            priority: job.priority,
+            run_at: job.run_at,
+            env_vars: job.env_vars,
+            idempotency_key: job.idempotency_key,
+            retention: job.retention_s,
+            status: job.status,
+            error_kind: job.error_kind,
+            error: job.error,
+            output: job.output,
+            attempt: job.attempt,
+            runner_id: job.runner_id,
+            created_at: job.created_at,
+            queued_at: job.queued_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            updated_at: job.updated_at,
+            traceparent: job.traceparent,
+        }
+    }
+}
+
+/// A runner of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Runner")]
+pub struct RunnerView {
+    pub id: RunnerId,
+    pub script_types: Vec<ScriptType>,
+    pub circles: Vec<CircleKey>,
+    pub slots: u32,
+    pub busy: u32,
+    pub host: String,
+    pub version: String,
+    pub started_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    pub lease_until: Timestamp,
+    pub state: RunnerState,
+}
+
+impl From<Runner> for RunnerView {
+    fn from(runner: Runner) -> Self {
+        Self {
+            id: runner.id,
+            script_types: runner.script_types,
+            circles: runner.circles,
+            slots: runner.slots,
+            busy: runner.busy,
+            host: runner.host,
+            version: runner.version,
+            started_at: runner.started_at,
+            last_seen_at: runner.last_seen_at,
+            lease_until: runner.lease_until,
+            state: runner.state,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PlayResult {
+    pub(crate) output: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StartJobResult {
+    pub(crate) success: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct JobLogsResult {
+    pub(crate) logs: Option<String>,
+}
