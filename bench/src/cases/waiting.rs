@@ -1,0 +1,58 @@
+//! The end-to-end rate and the round trip once more, beside 1,000 and beside 1,000,000 jobs that wait for a
+//! type that no runner serves, and what one of those waiting jobs takes in Redis.
+
+use super::{
+    Bench,
+    end_to_end::submit_and_wait,
+    enqueue::{BATCH, BATCHES_IN_FLIGHT},
+    run_job::over_ws,
+};
+use crate::{
+    load::{Call, Load},
+    node::{Node, Staff},
+    report::Target,
+};
+
+/// The type that nobody serves.
+const UNSERVED: &str = "V";
+
+pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let node = bench.node("waiting", Staff::OneRunner).await?;
+    submit_and_wait(&node, "warm-up", bench.sizes.end_to_end / 20 + 1).await?;
+    let empty = node.redis.counters()?.used_memory;
+    let (few, many) = (bench.sizes.waiting_small, bench.sizes.waiting_large);
+
+    pile_up(bench, &node, few).await?;
+    let few_rate = beside(bench, &node, few).await?;
+
+    let before = node.redis.counters()?.used_memory;
+    pile_up(bench, &node, many - few).await?;
+    let bytes = (node.redis.counters()?.used_memory - before) as f64 / (many - few) as f64;
+    bench.report.plain("waiting.used_memory_before", empty as f64 / f64::from(1 << 20), "MiB");
+    bench.report.add("waiting.bytes_a_job", bytes, "bytes", Some(Target::AtMost(600.0)), None);
+    let many_rate = beside(bench, &node, many).await?;
+    let growth = (few_rate / many_rate - 1.0) * 100.0;
+    bench.report.add("waiting.cost_growth", growth, "%", Some(Target::AtMost(15.0)), None);
+    Ok(())
+}
+
+async fn pile_up(bench: &mut Bench<'_>, node: &Node, jobs: usize) -> anyhow::Result<()> {
+    let load = Load::jobs(Call::SubmitMany(BATCH.min(jobs)), UNSERVED, jobs, BATCHES_IN_FLIGHT);
+    let seen = node.ws().await?.load(load).await?.checked("submit_jobs")?;
+    let rate = seen.rate() * load.call.jobs() as f64;
+    bench.report.add(format!("waiting.enqueue.{jobs}"), rate, "/s", None, Some("floor.redis.enqueue"));
+    Ok(())
+}
+
+/// Measures beside a backlog; the end-to-end rate.
+async fn beside(bench: &mut Bench<'_>, node: &Node, waiting: usize) -> anyhow::Result<f64> {
+    let name = format!("waiting.{waiting}");
+    let (_, rate, cost) =
+        submit_and_wait(node, &format!("{name}.end_to_end"), bench.sizes.end_to_end / 2).await?;
+    bench.report.costs.push(cost);
+    bench.report.add(format!("{name}.end_to_end.rate"), rate, "/s", None, Some("end_to_end.rate"));
+    let one = Load::osis(Call::Run, bench.sizes.run_job / 2, 1);
+    let many = Load::osis(Call::Run, bench.sizes.run_job_32 / 2, 32);
+    over_ws(&mut bench.report, node, &format!("{name}.run_job"), one, many).await?;
+    Ok(rate)
+}

@@ -1,0 +1,306 @@
+//! A node under test: a Redis of its own and the real services, each a process of its own.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use hero_redis::RedisConfig;
+use hero_store::Store;
+
+use crate::{
+    load::{Call, Load},
+    options::Options,
+    process::{Process, Usage},
+    redis_server::{Counters, RedisServer},
+    report::Cost,
+    ws::WsConnection,
+};
+
+/// How long the services may take until they answer.
+const START_TIME: Duration = Duration::from_secs(20);
+/// How long a queue may stand still before a measurement gives up.
+const STALL_TIME: Duration = Duration::from_secs(30);
+const RUNNER_ID: &str = "bench-runner";
+
+/// Where the service binaries are.
+#[derive(Debug, Clone)]
+pub(crate) struct Binaries(PathBuf);
+
+impl Binaries {
+    /// The given folder as it is; else the folder of the bench itself, after cargo has built into it.
+    pub(crate) fn ready(given: Option<&Path>, needed: bool) -> anyhow::Result<Self> {
+        if let Some(folder) = given {
+            return Ok(Self(folder.to_owned()));
+        }
+        let bench = std::env::current_exe()?;
+        let folder = bench.parent().context("the bench lies in no folder")?.to_owned();
+        if !needed {
+            return Ok(Self(folder));
+        }
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet"]);
+        for package in ["hero-supervisor", "hero-gateway", "hero-runner", "hero-launcher"] {
+            cargo.args(["-p", package]);
+        }
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().context("cannot run cargo; name a folder of binaries with --services")?;
+        anyhow::ensure!(status.success(), "cargo could not build the services ({status})");
+        Ok(Self(folder))
+    }
+
+    pub(crate) fn command(&self, name: &str) -> Command {
+        Command::new(self.0.join(name))
+    }
+}
+
+/// A running node. Dropping it ends every process of it.
+pub(crate) struct Node {
+    // In the order in which they end: the edge first, Redis last.
+    services: Vec<Process>,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) redis: RedisServer,
+    _folder: Folder,
+}
+
+/// Where logs and data go.
+enum Folder {
+    Temporary(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn new(options: &Options, name: &str) -> anyhow::Result<Self> {
+        match &options.keep {
+            None => Ok(Self::Temporary(tempfile::tempdir()?)),
+            Some(folder) => {
+                let folder = std::path::absolute(folder)?.join(name);
+                std::fs::create_dir_all(&folder)?;
+                Ok(Self::Kept(folder))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
+/// Which services run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Staff {
+    /// Gateway and supervisor; jobs stay in their queues.
+    NoRunner,
+    /// And one runner, for OSIS.
+    OneRunner,
+    /// The launcher alone, with everything in one process.
+    Launcher,
+}
+
+/// Processor time and Redis' counters at a point in time.
+pub(crate) struct Snapshot {
+    usage: BTreeMap<&'static str, Usage>,
+    counters: Counters,
+}
+
+impl Node {
+    pub(crate) async fn start(
+        options: &Options,
+        binaries: &Binaries,
+        name: &str,
+        staff: Staff,
+    ) -> anyhow::Result<Self> {
+        let folder = Folder::new(options, name)?;
+        let path = folder.path().to_owned();
+        let redis = RedisServer::start(&path, options.aof).await?;
+        let gateway = free_address()?;
+        let mut services = Vec::new();
+        match staff {
+            Staff::Launcher => {
+                let mut command = binaries.command("launcher");
+                command.arg("--port").arg(gateway.port().to_string());
+                command.args(["--redis-url", &redis.url()]).arg("--data-dir").arg(&path);
+                command.env("HERO_LAUNCHER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
+                services.push(Process::start("launcher", &mut command, &path)?);
+            }
+            Staff::NoRunner | Staff::OneRunner => {
+                let grpc = free_address()?;
+                services.push(gateway_process(binaries, gateway, grpc, &path)?);
+                services.push(supervisor_process(binaries, grpc, &redis, &path)?);
+                if staff == Staff::OneRunner {
+                    services.push(runner_process(binaries, options, &redis, &path)?);
+                }
+            }
+        }
+        let mut node = Self { services, gateway, redis, _folder: folder };
+        let ready = node.ready(staff).await;
+        let logs = || format!("the {name} node is not ready; its last log lines:\n{}", tails(&path));
+        ready.with_context(logs)?;
+        Ok(node)
+    }
+
+    /// Waits until a call gets through the whole node.
+    async fn ready(&mut self, staff: Staff) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIME;
+        let probe = match staff {
+            Staff::NoRunner => r#"{"jsonrpc":"2.0","id":0,"method":"list_jobs","params":[]}"#.to_owned(),
+            Staff::OneRunner | Staff::Launcher => Load::osis(Call::Run, 1, 1).text(0),
+        };
+        loop {
+            for service in &mut self.services {
+                service.alive()?;
+            }
+            let answered = async { WsConnection::open(self.gateway).await?.call(probe.clone()).await };
+            match answered.await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    pub(crate) async fn ws(&self) -> anyhow::Result<WsConnection> {
+        WsConnection::open(self.gateway).await
+    }
+
+    /// A store of the bench's own on this node's Redis.
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        Ok(Store::connect(&RedisConfig::at(self.redis.url().parse()?))?)
+    }
+
+    pub(crate) fn usage(&self) -> anyhow::Result<BTreeMap<&'static str, Usage>> {
+        self.services.iter().chain([&self.redis.process]).map(|p| Ok((p.name(), p.usage()?))).collect()
+    }
+
+    pub(crate) fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let mut usage = self.usage()?;
+        usage.insert("bench", crate::process::usage(std::process::id())?);
+        Ok(Snapshot { usage, counters: self.redis.counters()? })
+    }
+
+    /// What `jobs` jobs have cost since `before`.
+    pub(crate) fn cost(&self, of: &str, before: &Snapshot, jobs: usize) -> anyhow::Result<Cost> {
+        let after = self.snapshot()?;
+        let jobs = jobs as f64;
+        let cpu_us_a_job = after
+            .usage
+            .iter()
+            .filter_map(|(name, usage)| {
+                let used = usage.cpu_us - before.usage.get(name)?.cpu_us;
+                Some((*name, used as f64 / jobs))
+            })
+            .collect();
+        let redis_a_job = after
+            .counters
+            .since(&before.counters)
+            .into_iter()
+            .map(|(name, (calls, usec))| (name, (calls as f64 / jobs, usec as f64 / jobs)))
+            .collect();
+        Ok(Cost { of: of.to_owned(), cpu_us_a_job, redis_a_job })
+    }
+
+    /// Ids that wait in the shared queue of a type, or that the runner holds.
+    fn unfinished(&self, connection: &mut redis::Connection) -> anyhow::Result<usize> {
+        let (queued, held): (usize, usize) = redis::pipe()
+            .cmd("LLEN")
+            .arg("hero:q:work:type:osis")
+            .cmd("LLEN")
+            .arg(format!("hero:q:inflight:{RUNNER_ID}"))
+            .query(connection)?;
+        Ok(queued + held)
+    }
+
+    /// Waits until the runner has ended every OSIS job; two list lengths every few milliseconds are all that
+    /// this asks of Redis.
+    pub(crate) async fn all_ended(&self) -> anyhow::Result<()> {
+        let mut connection = self.redis.connect()?;
+        let mut last = usize::MAX;
+        let mut moved = Instant::now();
+        loop {
+            let left = self.unfinished(&mut connection)?;
+            if left == 0 {
+                return Ok(());
+            }
+            if left < last {
+                moved = Instant::now();
+            }
+            last = left;
+            anyhow::ensure!(moved.elapsed() < STALL_TIME, "{left} jobs have not moved for {STALL_TIME:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn gateway_process(
+    binaries: &Binaries,
+    address: SocketAddr,
+    grpc: SocketAddr,
+    folder: &Path,
+) -> anyhow::Result<Process> {
+    let mut command = binaries.command("gateway");
+    command
+        .env("HERO_GATEWAY__LISTEN", format!("tcp://{address}"))
+        .env("HERO_GATEWAY__SUPERVISOR", format!("tcp://{grpc}"))
+        .env("HERO_GATEWAY__ADMIN__LISTEN", "tcp://127.0.0.1:0");
+    Process::start("gateway", &mut command, folder)
+}
+
+fn supervisor_process(
+    binaries: &Binaries,
+    grpc: SocketAddr,
+    redis: &RedisServer,
+    folder: &Path,
+) -> anyhow::Result<Process> {
+    let mut command = binaries.command("supervisor");
+    command
+        .args(["--redis-url", &redis.url()])
+        .env("HERO_SUPERVISOR__LISTEN", format!("tcp://{grpc}"))
+        .env("HERO_SUPERVISOR__ADMIN__LISTEN", "tcp://127.0.0.1:0");
+    Process::start("supervisor", &mut command, folder)
+}
+
+fn runner_process(
+    binaries: &Binaries,
+    options: &Options,
+    redis: &RedisServer,
+    folder: &Path,
+) -> anyhow::Result<Process> {
+    let mut command = binaries.command("runner");
+    command
+        .args(["--redis-url", &redis.url()])
+        .env("HERO_RUNNER__ID", RUNNER_ID)
+        .env("HERO_RUNNER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
+    if let Some(slots) = options.slots {
+        command.env("HERO_RUNNER__SLOTS", slots.to_string());
+    }
+    Process::start("runner", &mut command, folder)
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn tails(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
+    let mut text = String::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|e| e == "log")
+            && let Ok(log) = std::fs::read_to_string(&path)
+        {
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(8)..];
+            text.push_str(&format!("--- {}\n{}\n", path.display(), last.join("\n")));
+        }
+    }
+    text
+}
