@@ -7,6 +7,7 @@ use hero_domain::{
     ApiError, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, ScriptType,
     ports::{Jobs, Runners},
 };
+use hero_telemetry::trace_context;
 use jsonrpsee::{
     MethodCallback, MethodResponse, ResponsePayload, RpcModule,
     types::{ErrorObjectOwned, Id, Params, error::OVERSIZED_RESPONSE_CODE},
@@ -93,12 +94,9 @@ impl<J: Jobs, R: Runners> Table<J, R> {
                 let ports = Arc::clone(&ports);
                 async move {
                     let session = extensions.get::<Session>().cloned();
-                    let trace = session.clone();
                     let result =
-                        answer(entry, session, &params, |session, params| handler(ports, session, params))
-                            .await;
-                    drop(params);
-                    respond(entry, id, result, trace.as_ref(), max_bytes).with_extensions(extensions)
+                        answer(entry, session, &params, |session, params| handler(ports, session, params)).await;
+                    respond(entry, id, result, max_bytes).with_extensions(extensions)
                 }
                 .boxed()
             }));
@@ -129,12 +127,10 @@ fn respond<T: Serialize + Clone>(
     entry: &'static Method,
     id: Id<'static>,
     result: Result<T, Failure>,
-    session: Option<&Session>,
     max_bytes: usize,
 ) -> MethodResponse {
     let error = match result {
         Ok(value) => {
-            // Only a response that turns out too large needs its id again.
             let response = MethodResponse::response(id.clone(), ResponsePayload::success(value), max_bytes);
             if response.as_error_code() != Some(OVERSIZED_RESPONSE_CODE) {
                 return response;
@@ -142,7 +138,7 @@ fn respond<T: Serialize + Clone>(
             error_object(&too_large(max_bytes), None)
         }
         Err(Failure::Script(job)) => script_failed(&job),
-        Err(Failure::Call(error)) => told(entry, &error, session),
+        Err(Failure::Call(error)) => told(entry, &error),
     };
     // A failed script may have left an output as large as a good one.
     let response = MethodResponse::response(id.clone(), ResponsePayload::<()>::error(error), max_bytes);
@@ -160,15 +156,15 @@ fn too_large(max_bytes: usize) -> ApiError {
 }
 
 /// The error as the caller sees it. A fault of ours is logged here, under an id that the caller is told.
-fn told(entry: &'static Method, error: &ApiError, session: Option<&Session>) -> ErrorObjectOwned {
-    let trace_id = session.and_then(Session::traceparent).and_then(|text| text.split('-').nth(1));
-    if error.code() != ErrorCode::Internal {
-        return error_object(error, trace_id);
+fn told(entry: &'static Method, error: &ApiError) -> ErrorObjectOwned {
+    if error.code() == ErrorCode::Internal {
+        let trace_id = trace_context::trace_id();
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(method = entry.name, trace_id, %error, source, "call failed");
+        return error_object(error, Some(&trace_id));
     }
-    let trace_id = trace_id.map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned);
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(method = entry.name, trace_id, error = %error, source, "call failed");
-    error_object(error, Some(&trace_id))
+    let traced = trace_context::current_traceparent().is_some().then(trace_context::trace_id);
+    error_object(error, traced.as_deref())
 }
 
 async fn whoami<J: Jobs, R: Runners>(

@@ -10,19 +10,20 @@
 //!
 //! It must never know a socket, an HTTP header or where the truth about jobs lives.
 
-mod batch;
+mod calls;
 mod error;
 mod handler;
+mod measure;
 mod method;
 mod params;
 mod session;
 mod view;
 
-pub use batch::{Batched, BatchedLayer};
+pub use calls::{CallLimits, Calls, CallsLayer};
 pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
 pub use handler::{Options, module};
 pub use jsonrpsee::RpcModule;
-pub use method::{METHODS, Method, OTHER_METHOD, Param, Rule, method};
+pub use method::{METHODS, Method, Param, Rule, method};
 pub use params::{FilterParams, JobParams};
 pub use session::Session;
 pub use view::{JobView, RunnerView};

@@ -3,9 +3,6 @@
 
 use hero_domain::{Caller, Result, Scope};
 
-/// What metrics call a method that the table does not have; a stranger cannot make up labels.
-pub const OTHER_METHOD: &str = "_OTHER";
-
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {

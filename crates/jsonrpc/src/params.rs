@@ -10,6 +10,7 @@ use hero_domain::{
     ApiError, Caller, JobFilter, JobId, JobStatus, NewJob, Priority, Reason, Result, RunnerId, ScriptType,
     Timestamp,
 };
+use hero_telemetry::trace_context;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
@@ -296,7 +297,8 @@ impl JobParams {
         job.max_deliveries = self.max_deliveries.unwrap_or(job.max_deliveries);
         job.priority = self.priority.unwrap_or(job.priority);
         job.retention_s = self.retention.unwrap_or(job.retention_s);
-        job.traceparent = session.traceparent().map(str::to_owned);
+        job.traceparent =
+            trace_context::current_traceparent().or_else(|| session.traceparent().map(str::to_owned));
         job
     }
 }

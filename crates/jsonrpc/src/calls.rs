@@ -1,0 +1,233 @@
+//! What surrounds every call, whichever way it came in: bounds, a deadline, a span and a measurement; and
+//! batches whose members run side by side.
+//!
+//! jsonrpsee runs the members of a batch one after the other, so a hundred members would pay a hundred round
+//! trips in a row. Here they run at once (a bounded number of them), and are answered in their order.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream::FuturesOrdered};
+use hero_domain::{ApiError, Reason};
+use hero_telemetry::{metrics, spans, trace_context};
+use jsonrpsee::{
+    BatchResponseBuilder, MethodResponse,
+    core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
+    types::Id,
+};
+use tokio::sync::Semaphore;
+use tower::Layer;
+use tracing::Instrument as _;
+
+use crate::{
+    Session,
+    error::{error_object, method_not_found},
+    measure,
+    method::{Method, method},
+};
+
+/// How long a caller that hit a limit is asked to stay away.
+const RETRY_AFTER_MS: u64 = 100;
+
+/// The bounds of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallLimits {
+    /// The most members that a batch may have.
+    pub max_batch: usize,
+    /// How many members of a batch run at a time.
+    pub max_batch_concurrent: usize,
+    /// How many calls of one connection run at a time.
+    pub max_calls_per_connection: usize,
+    /// How many calls run at a time, over all connections.
+    pub max_calls: usize,
+    /// How long a call may take that does not wait for a job.
+    pub call_timeout: Duration,
+    /// The most bytes that the response to a batch may have.
+    pub max_response_bytes: usize,
+}
+
+/// Makes a [`Calls`] service for each connection.
+#[derive(Debug, Clone)]
+pub struct CallsLayer {
+    limits: Arc<CallLimits>,
+    all: Arc<Semaphore>,
+}
+
+impl CallsLayer {
+    /// A layer whose connections share one bound on the calls that run at a time.
+    #[must_use]
+    pub fn new(limits: CallLimits) -> Self {
+        let all = Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS)));
+        Self { limits: Arc::new(limits), all }
+    }
+}
+
+impl<S> Layer<S> for CallsLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Calls<S> {
+        let own = self.limits.max_calls_per_connection.min(Semaphore::MAX_PERMITS);
+        Calls(Arc::new(Connection {
+            inner,
+            limits: Arc::clone(&self.limits),
+            all: Arc::clone(&self.all),
+            own: Semaphore::new(own),
+        }))
+    }
+}
+
+/// The outermost service of a connection (over HTTP: of a request).
+#[derive(Debug)]
+pub struct Calls<S>(Arc<Connection<S>>);
+
+#[derive(Debug)]
+struct Connection<S> {
+    inner: S,
+    limits: Arc<CallLimits>,
+    all: Arc<Semaphore>,
+    own: Semaphore,
+}
+
+impl<S> RpcServiceT for Calls<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse>
+        + Send
+        + Sync
+        + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = MethodResponse;
+    type BatchResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let connection = Arc::clone(&self.0);
+        async move { connection.call(request).await }
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let connection = Arc::clone(&self.0);
+        async move { connection.batch(batch).await }
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let connection = Arc::clone(&self.0);
+        async move { connection.inner.notification(notification).await }
+    }
+}
+
+impl<S> Connection<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse> + Send + Sync,
+{
+    async fn call(&self, request: Request<'_>) -> MethodResponse {
+        let began = Instant::now();
+        let entry = method(&request.method);
+        let response = match entry {
+            Some(entry) => self.known(entry, request).await,
+            None => MethodResponse::error(request.id.clone(), method_not_found(&request.method)),
+        };
+        let attributes = measure::attributes(entry, response.as_error_code());
+        metrics().rpc_server_duration.record(began.elapsed(), attributes);
+        response
+    }
+
+    async fn known(&self, entry: &'static Method, request: Request<'_>) -> MethodResponse {
+        let (Ok(_all), Ok(_own)) = (self.all.try_acquire(), self.own.try_acquire()) else {
+            return refuse(request.id.clone(), too_many_calls());
+        };
+        let session = request.extensions.get::<Session>();
+        let traceparent = session.and_then(Session::traceparent).map(str::to_owned);
+        let span = spans::rpc_server("jsonrpc", entry.name, traceparent.as_deref());
+        let id = request.id.clone();
+        let call = trace_context::carry(traceparent, self.inner.call(request)).instrument(span.clone());
+        let response = if entry.waits {
+            call.await
+        } else {
+            match tokio::time::timeout(self.limits.call_timeout, call).await {
+                Ok(response) => response,
+                Err(_) => refuse(id, no_answer(entry, self.limits.call_timeout)),
+            }
+        };
+        measure::end(&span, response.as_error_code());
+        response
+    }
+
+    async fn batch(&self, batch: Batch<'_>) -> MethodResponse {
+        let CallLimits { max_batch, max_batch_concurrent, max_response_bytes, .. } = *self.limits;
+        if batch.len() > max_batch {
+            return refuse(Id::Null, batch_too_large(batch.len(), max_batch));
+        }
+        let mut response = BatchResponseBuilder::new_with_limit(max_response_bytes);
+        let mut notified = false;
+        let mut entries = batch.into_iter();
+        let mut running = FuturesOrdered::new();
+        loop {
+            while running.len() < max_batch_concurrent.max(1) {
+                let Some(entry) = entries.next() else { break };
+                running.push_back(self.member(entry));
+            }
+            match running.next().await {
+                None => break,
+                Some(None) => notified = true,
+                Some(Some(answer)) => {
+                    if response.append(answer).is_err() {
+                        return refuse(Id::Null, batch_response_too_large(max_response_bytes));
+                    }
+                }
+            }
+        }
+        if response.is_empty() && notified {
+            return MethodResponse::notification();
+        }
+        MethodResponse::from_batch(response.finish())
+    }
+
+    /// The answer to one member; a notification has none.
+    async fn member(&self, entry: Result<BatchEntry<'_>, BatchEntryErr<'_>>) -> Option<MethodResponse> {
+        match entry {
+            Ok(BatchEntry::Call(request)) => Some(self.call(request).await),
+            Ok(BatchEntry::Notification(notification)) => {
+                self.inner.notification(notification).await;
+                None
+            }
+            Err(error) => {
+                let (error, id) = error.into_parts();
+                Some(MethodResponse::error(id, error))
+            }
+        }
+    }
+}
+
+fn refuse(id: Id<'_>, error: ApiError) -> MethodResponse {
+    measure::refused(error.reason());
+    let traced = trace_context::current_traceparent().is_some().then(trace_context::trace_id);
+    MethodResponse::error(id, error_object(&error, traced.as_deref()))
+}
+
+fn too_many_calls() -> ApiError {
+    ApiError::new(Reason::TooManyRequests, "too many calls run at once; wait for some to end, then repeat")
+        .with_retry_after_ms(RETRY_AFTER_MS)
+}
+
+fn no_answer(entry: &Method, timeout: Duration) -> ApiError {
+    ApiError::new(
+        Reason::DeadlineExceeded,
+        format!("{} had no answer within {} ms; it may still take effect", entry.name, timeout.as_millis()),
+    )
+}
+
+fn batch_too_large(given: usize, max: usize) -> ApiError {
+    ApiError::new(Reason::BatchTooLarge, format!("{given} members; at most {max} are taken, so split the batch"))
+}
+
+fn batch_response_too_large(max: usize) -> ApiError {
+    ApiError::new(
+        Reason::ResponseTooLarge,
+        format!("the answers do not fit into a response of {max} bytes; they were made, so ask in smaller batches"),
+    )
+}
