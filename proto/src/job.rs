@@ -1,0 +1,10 @@
+//! The contract of jobs over gRPC.
+
+mod client;
+mod convert;
+mod server;
+
+pub use client::GrpcJobs;
+pub use server::{JobFace, job_server};
+
+pub(crate) use convert::{script_type, to_script_type};

@@ -1,0 +1,266 @@
+//! Jobs, in both directions. Everything is moved, nothing is cloned: a script may be a mebibyte.
+
+use hero_domain::{
+    ApiError, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage, LogStream, NewJob,
+    Priority, Reason, Result, ScriptType,
+};
+
+use crate::{
+    convert::{
+        circle_key, from_timestamp, job_id, named_on_both_sides, required, runner_id, timestamp, within,
+    },
+    pb::job::v1 as pb,
+};
+
+named_on_both_sides!(to_script_type, script_type: ScriptType = pb::ScriptType, ScriptTypeUnknown {
+    Osis = "SCRIPT_TYPE_OSIS",
+    Sal = "SCRIPT_TYPE_SAL",
+    V = "SCRIPT_TYPE_V",
+    Python = "SCRIPT_TYPE_PYTHON",
+});
+named_on_both_sides!(to_status, status: JobStatus = pb::JobStatus, InvalidParams {
+    Dispatched = "JOB_STATUS_DISPATCHED",
+    WaitingForPrerequisites = "JOB_STATUS_WAITING_FOR_PREREQUISITES",
+    Started = "JOB_STATUS_STARTED",
+    Error = "JOB_STATUS_ERROR",
+    Finished = "JOB_STATUS_FINISHED",
+});
+named_on_both_sides!(to_error_kind, error_kind: ErrorKind = pb::ErrorKind, InvalidParams {
+    ScriptFailed = "ERROR_KIND_SCRIPT_FAILED",
+    Timeout = "ERROR_KIND_TIMEOUT",
+    Stopped = "ERROR_KIND_STOPPED",
+    RunnerLost = "ERROR_KIND_RUNNER_LOST",
+    PrerequisiteFailed = "ERROR_KIND_PREREQUISITE_FAILED",
+    InvalidScript = "ERROR_KIND_INVALID_SCRIPT",
+    OutputTooLarge = "ERROR_KIND_OUTPUT_TOO_LARGE",
+});
+named_on_both_sides!(to_priority, priority: Priority = pb::Priority, InvalidParams {
+    High = "PRIORITY_HIGH",
+    Normal = "PRIORITY_NORMAL",
+    Low = "PRIORITY_LOW",
+});
+named_on_both_sides!(to_log_stream, log_stream: LogStream = pb::LogStream, InvalidParams {
+    Stdout = "LOG_STREAM_STDOUT",
+    Stderr = "LOG_STREAM_STDERR",
+    Log = "LOG_STREAM_LOG",
+});
+
+fn to_ids(ids: Vec<JobId>) -> Vec<String> {
+    ids.into_iter().map(|id| id.to_string()).collect()
+}
+
+fn ids(texts: Vec<String>, field: &str) -> Result<Vec<JobId>> {
+    texts.iter().map(|text| job_id(text, field)).collect()
+}
+
+/// The circle stays behind: it is the caller's, and travels with the caller.
+pub(crate) fn to_new_job(job: NewJob) -> pb::NewJob {
+    pb::NewJob {
+        id: job.id.map(|id| id.to_string()),
+        caller_id: job.caller_id,
+        context_id: job.context_id,
+        script: job.script,
+        script_type: to_script_type(job.script_type).into(),
+        timeout_s: Some(job.timeout_s),
+        prerequisites: to_ids(job.prerequisites),
+        retries: job.retries,
+        retry_backoff_ms: Some(job.retry_backoff_ms),
+        max_deliveries: Some(job.max_deliveries),
+        priority: Some(to_priority(job.priority).into()),
+        run_at: job.run_at.map(from_timestamp),
+        env_vars: job.env_vars,
+        idempotency_key: job.idempotency_key,
+        retention_s: Some(job.retention_s),
+        traceparent: job.traceparent,
+    }
+}
+
+pub(crate) fn new_job(job: pb::NewJob) -> Result<NewJob> {
+    let defaults = NewJob::new(script_type(job.script_type, "script_type")?, job.script);
+    Ok(NewJob {
+        id: job.id.map(|id| job_id(&id, "id")).transpose()?,
+        caller_id: job.caller_id,
+        context_id: job.context_id,
+        timeout_s: job.timeout_s.unwrap_or(defaults.timeout_s),
+        prerequisites: ids(job.prerequisites, "prerequisites")?,
+        retries: job.retries,
+        retry_backoff_ms: job.retry_backoff_ms.unwrap_or(defaults.retry_backoff_ms),
+        max_deliveries: job.max_deliveries.unwrap_or(defaults.max_deliveries),
+        priority: job.priority.map_or(Ok(defaults.priority), |value| priority(value, "priority"))?,
+        run_at: job.run_at.map(|at| timestamp(at, "run_at")).transpose()?,
+        env_vars: job.env_vars,
+        idempotency_key: job.idempotency_key,
+        retention_s: job.retention_s.unwrap_or(defaults.retention_s),
+        traceparent: job.traceparent,
+        ..defaults
+    })
+}
+
+pub(crate) fn new_jobs(jobs: Vec<pb::NewJob>) -> Result<Vec<NewJob>> {
+    jobs.into_iter()
+        .enumerate()
+        .map(|(index, job)| new_job(job).map_err(|error| within(error, || format!("jobs[{index}]"))))
+        .collect()
+}
+
+pub(crate) fn to_job(job: Job) -> pb::Job {
+    pb::Job {
+        id: job.id.to_string(),
+        caller_id: job.caller_id,
+        context_id: job.context_id,
+        circle: job.circle.map(|key| key.to_string()),
+        script: job.script,
+        script_type: to_script_type(job.script_type).into(),
+        timeout_s: job.timeout_s,
+        prerequisites: to_ids(job.prerequisites),
+        dependents: to_ids(job.dependents),
+        retries: job.retries,
+        retry_backoff_ms: job.retry_backoff_ms,
+        max_deliveries: job.max_deliveries,
+        priority: to_priority(job.priority).into(),
+        run_at: job.run_at.map(from_timestamp),
+        env_vars: job.env_vars,
+        idempotency_key: job.idempotency_key,
+        retention_s: job.retention_s,
+        status: to_status(job.status).into(),
+        error_kind: job.error_kind.map(|kind| to_error_kind(kind).into()),
+        error: job.error,
+        output: job.output,
+        attempt: job.attempt,
+        runner_id: job.runner_id.map(|id| id.to_string()),
+        created_at: Some(from_timestamp(job.created_at)),
+        queued_at: job.queued_at.map(from_timestamp),
+        started_at: job.started_at.map(from_timestamp),
+        finished_at: job.finished_at.map(from_timestamp),
+        updated_at: Some(from_timestamp(job.updated_at)),
+        traceparent: job.traceparent,
+    }
+}
+
+pub(crate) fn job(job: Option<pb::Job>) -> Result<Job> {
+    let job = required(job, "job")?;
+    Ok(Job {
+        id: job_id(&job.id, "id")?,
+        caller_id: job.caller_id,
+        context_id: job.context_id,
+        circle: job.circle.map(|key| circle_key(&key, "circle")).transpose()?,
+        script: job.script,
+        script_type: script_type(job.script_type, "script_type")?,
+        timeout_s: job.timeout_s,
+        prerequisites: ids(job.prerequisites, "prerequisites")?,
+        dependents: ids(job.dependents, "dependents")?,
+        retries: job.retries,
+        retry_backoff_ms: job.retry_backoff_ms,
+        max_deliveries: job.max_deliveries,
+        priority: priority(job.priority, "priority")?,
+        run_at: job.run_at.map(|at| timestamp(at, "run_at")).transpose()?,
+        env_vars: job.env_vars,
+        idempotency_key: job.idempotency_key,
+        retention_s: job.retention_s,
+        status: status(job.status, "status")?,
+        error_kind: job.error_kind.map(|kind| error_kind(kind, "error_kind")).transpose()?,
+        error: job.error,
+        output: job.output,
+        attempt: job.attempt,
+        runner_id: job.runner_id.map(|id| runner_id(&id, "runner_id")).transpose()?,
+        created_at: timestamp(required(job.created_at, "created_at")?, "created_at")?,
+        queued_at: job.queued_at.map(|at| timestamp(at, "queued_at")).transpose()?,
+        started_at: job.started_at.map(|at| timestamp(at, "started_at")).transpose()?,
+        finished_at: job.finished_at.map(|at| timestamp(at, "finished_at")).transpose()?,
+        updated_at: timestamp(required(job.updated_at, "updated_at")?, "updated_at")?,
+        traceparent: job.traceparent,
+    })
+}
+
+pub(crate) fn to_list_request(filter: JobFilter) -> pb::ListJobsRequest {
+    pb::ListJobsRequest {
+        page_size: filter.limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        page_token: filter.cursor.map(|id| id.to_string()),
+        filter: Some(pb::JobFilter {
+            status: filter.status.map(|value| to_status(value).into()),
+            script_type: filter.script_type.map(|value| to_script_type(value).into()),
+            context_id: filter.context_id,
+            caller_id: filter.caller_id,
+            created_after: filter.created_after.map(from_timestamp),
+            created_before: filter.created_before.map(from_timestamp),
+        }),
+    }
+}
+
+pub(crate) fn job_filter(request: pb::ListJobsRequest) -> Result<JobFilter> {
+    let filter = request.filter.unwrap_or_default();
+    Ok(JobFilter {
+        status: filter.status.map(|value| status(value, "status")).transpose()?,
+        script_type: filter.script_type.map(|value| script_type(value, "script_type")).transpose()?,
+        context_id: filter.context_id,
+        caller_id: filter.caller_id,
+        created_after: filter.created_after.map(|at| timestamp(at, "created_after")).transpose()?,
+        created_before: filter.created_before.map(|at| timestamp(at, "created_before")).transpose()?,
+        limit: request.page_size.map(|size| size as usize),
+        cursor: request.page_token.map(|token| cursor(&token)).transpose()?,
+    })
+}
+
+/// A cursor has the form of a job id; what has another form cannot have come from a page.
+fn cursor(token: &str) -> Result<JobId> {
+    token.parse().map_err(|_| {
+        ApiError::new(Reason::CursorUnknown, "the cursor is not one that a page has returned")
+            .with_field("cursor")
+    })
+}
+
+pub(crate) fn to_job_page(page: JobPage) -> pb::ListJobsResponse {
+    pb::ListJobsResponse {
+        job_ids: to_ids(page.ids),
+        next_page_token: page.next_cursor.map(|id| id.to_string()),
+    }
+}
+
+pub(crate) fn job_page(page: pb::ListJobsResponse) -> Result<JobPage> {
+    Ok(JobPage {
+        ids: ids(page.job_ids, "job_ids")?,
+        next_cursor: page.next_page_token.map(|token| cursor(&token)).transpose()?,
+    })
+}
+
+pub(crate) fn to_log_page(page: LogPage) -> pb::GetJobLogsResponse {
+    let line = |line: LogLine| pb::LogLine {
+        stream: to_log_stream(line.stream).into(),
+        at: Some(from_timestamp(line.at)),
+        text: line.text,
+    };
+    pb::GetJobLogsResponse { lines: page.lines.into_iter().map(line).collect(), next_page_token: page.next }
+}
+
+pub(crate) fn log_page(page: pb::GetJobLogsResponse) -> Result<LogPage> {
+    let line = |line: pb::LogLine| {
+        Ok(LogLine {
+            stream: log_stream(line.stream, "stream")?,
+            at: timestamp(required(line.at, "at")?, "at")?,
+            text: line.text,
+        })
+    };
+    Ok(LogPage {
+        lines: page.lines.into_iter().map(line).collect::<Result<_>>()?,
+        next: page.next_page_token,
+    })
+}
+
+pub(crate) fn job_ids(response: pb::SubmitJobsResponse) -> Result<Vec<JobId>> {
+    ids(response.job_ids, "job_ids")
+}
+
+pub(crate) fn to_job_ids(ids: Vec<JobId>) -> pb::SubmitJobsResponse {
+    pb::SubmitJobsResponse { job_ids: to_ids(ids) }
+}
+
+pub(crate) fn job_status(response: pb::GetJobStatusResponse) -> Result<JobStatus> {
+    status(response.status, "status")
+}
+
+pub(crate) fn to_job_status(value: JobStatus) -> pb::GetJobStatusResponse {
+    pb::GetJobStatusResponse { status: to_status(value).into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! The generated messages, clients and servers; the protos in `proto/hero` describe them.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods)]
+
+pub mod job {
+    pub mod v1 {
+        tonic::include_proto!("hero.job.v1");
+    }
+}
+
+pub mod key {
+    pub mod v1 {
+        tonic::include_proto!("hero.key.v1");
+    }
+}
+
+pub mod runner {
+    pub mod v1 {
+        tonic::include_proto!("hero.runner.v1");
+    }
+}
