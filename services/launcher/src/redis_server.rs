@@ -359,3 +359,118 @@ fn escaped(path: &Path) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, process::Stdio, time::Duration};
+
+    use hero_redis::{Link, RedisConfig, cmd};
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::{Error, Patience, RedisServer, answers};
+
+    const PATIENCE: Patience = Patience { start: Duration::from_secs(20), stop: Duration::from_secs(20) };
+
+    async fn start(folder: &Path) -> RedisServer {
+        RedisServer::start(folder, PATIENCE).await.unwrap()
+    }
+
+    async fn process_of(link: &Link) -> Pid {
+        let info: String = link.call(cmd("INFO").arg("server")).await.unwrap();
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
+        Pid::from_raw(pid.parse().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("a folder with spaces & 100 %");
+        let redis = start(&folder).await;
+        let _: () = redis.link.call(cmd("SET").arg("k").arg("v")).await.unwrap();
+        redis.stop().await.unwrap();
+        let redis = start(&folder).await;
+        let value: String = redis.link.call(cmd("GET").arg("k")).await.unwrap();
+        assert_eq!(value, "v");
+        redis.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_is_private_and_evicts_nothing() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let redis = start(folder.path()).await;
+        let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        for (setting, value) in
+            [("port", "0"), ("appendonly", "yes"), ("appendfsync", "everysec"), ("maxmemory-policy", "noeviction")]
+        {
+            let answer: Vec<String> = redis.link.call(cmd("CONFIG").arg("GET").arg(setting)).await.unwrap();
+            assert_eq!(answer, [setting, value]);
+        }
+        redis.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_launcher_on_the_folder_is_refused_and_told_whose_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let redis = start(folder.path()).await;
+        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else { panic!("two on one folder") };
+        assert!(matches!(error, Error::Taken { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
+        assert!(error.to_string().contains("--data-dir"), "{error}");
+        redis.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_was_killed_is_noticed_and_comes_back_with_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut redis = start(folder.path()).await;
+        let _: () = redis.link.call(cmd("SET").arg("k").arg("v")).await.unwrap();
+        kill_process(process_of(&redis.link).await, Signal::KILL).unwrap();
+        assert!(redis.ended().await.contains("signal: 9"));
+        redis.restart().await.unwrap();
+        let value: String = redis.link.call(cmd("GET").arg("k")).await.unwrap();
+        assert_eq!(value, "v");
+        redis.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_start_left_behind_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut leftover = super::command("redis-server", folder.path());
+        let mut leftover = leftover.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let url = format!("unix://{}/redis.sock", folder.path().display()).parse().unwrap();
+        let link = Link::open(&RedisConfig::at(url)).unwrap();
+        while !answers(&link).await {
+            tokio::task::yield_now().await;
+        }
+        let _: () = link.call(cmd("SET").arg("k").arg("v")).await.unwrap();
+        let redis = start(folder.path()).await;
+        let value: String = redis.link.call(cmd("GET").arg("k")).await.unwrap();
+        assert_eq!(value, "v");
+        assert!(leftover.wait().unwrap().success());
+        redis.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let Err(error) = RedisServer::start(&file, PATIENCE).await else { panic!("a file is no folder") };
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+        let long = folder.path().join("x".repeat(120));
+        let Err(error) = RedisServer::start(&long, PATIENCE).await else { panic!("too long for a socket") };
+        assert!(matches!(error, Error::PathTooLong { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn data_that_cannot_be_loaded_is_told_with_the_end_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("appendonlydir");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("appendonly.aof.manifest"), "this is no manifest\n").unwrap();
+        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else { panic!("it cannot load this") };
+        assert!(matches!(&error, Error::Died { tail, .. } if tail.contains("manifest")), "{error:?}");
+    }
+}

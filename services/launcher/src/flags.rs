@@ -1,0 +1,87 @@
+//! The flags of the launcher, and the settings that they stand for.
+
+use std::path::PathBuf;
+
+use hero_config::Overrides;
+
+/// The flags that the requirements name, and those that a whole node needs beside them.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LauncherFlags {
+    /// Port for JSON-RPC over HTTP and WebSocket; 0 takes any free one [default: 8080]
+    #[arg(short, long)]
+    port: Option<u16>,
+
+    /// Address to serve on; others than loopback need a secret [default: 127.0.0.1]
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Public key of a circle to serve, secp256k1 in hex; can be repeated. Circles are not served by this version
+    /// yet: well-formed keys are refused too, with words, instead of being ignored
+    #[arg(short = 'k', long = "public-key", value_name = "KEY")]
+    public_key: Vec<String>,
+
+    /// The same as a list with commas
+    #[arg(long, value_name = "KEY,KEY", value_delimiter = ',')]
+    public_keys: Vec<String>,
+
+    /// Redis to keep jobs in [default: redis://127.0.0.1:6379 if one answers there, else a private redis-server]
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
+
+    /// Folder of the private redis-server [default: hero in the user's data folder]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+
+    /// Refuse to start unless every call has to bring a secret
+    #[arg(long)]
+    enable_auth: bool,
+
+    /// Secret that may do everything
+    #[arg(long, value_name = "SECRET")]
+    admin_secret: Vec<String>,
+
+    /// Secret that may use jobs
+    #[arg(long, value_name = "SECRET")]
+    user_secret: Vec<String>,
+
+    /// Secret that may sign runners in
+    #[arg(long, value_name = "SECRET")]
+    register_secret: Vec<String>,
+
+    /// Serve on other addresses than loopback although there is no secret: whoever reaches them may run scripts
+    #[arg(long)]
+    insecure_no_auth: bool,
+
+    /// Log what the node does in detail (same as -vv)
+    #[arg(short, long)]
+    debug: bool,
+
+    /// Log more: -v what happens, -vv in detail, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl LauncherFlags {
+    pub(crate) fn overrides(self) -> Overrides {
+        let keys = self.public_key.into_iter().chain(self.public_keys).collect();
+        let level = match (self.debug, self.verbose) {
+            (false, 0) => None,
+            (false, 1) => Some(("info", "-v")),
+            (true, 0) => Some(("info,hero=debug", "--debug")),
+            (_, 0..=2) => Some(("info,hero=debug", "-v")),
+            _ => Some(("debug,hero=trace", "-v")),
+        };
+        Overrides::new()
+            .set("port", "--port", self.port.map(i64::from))
+            .set("host", "--host", self.host)
+            .set_list("public_keys", "--public-key", keys)
+            .set("redis_url", "--redis-url", self.redis_url)
+            .set("data_dir", "--data-dir", self.data_dir.map(|path| path.to_string_lossy().into_owned()))
+            .set_switch("enable_auth", "--enable-auth", self.enable_auth)
+            .set_list("secrets.admin", "--admin-secret", self.admin_secret)
+            .set_list("secrets.user", "--user-secret", self.user_secret)
+            .set_list("secrets.register", "--register-secret", self.register_secret)
+            .set_switch("insecure_no_auth", "--insecure-no-auth", self.insecure_no_auth)
+            .set("telemetry.log_level", level.map_or("-v", |(_, flag)| flag), level.map(|(level, _)| level))
+    }
+}
