@@ -24,7 +24,7 @@ impl Layer {
     /// Takes a tree of JSON or TOML apart into its leaves, so that each is laid over the layer below alone.
     pub(crate) fn push_tree(&mut self, prefix: &str, origin: &str, tree: serde_json::Value) {
         match tree {
-            serde_json::Value::Object(members) => {
+            serde_json::Value::Object(members) if !members.is_empty() => {
                 for (name, member) in members {
                     self.push_tree(&join(prefix, &name), origin, member);
                 }

@@ -103,13 +103,20 @@ fn file_layer(path: &Path) -> Result<Layer> {
 }
 
 pub(crate) fn text_layer(text: &str, path: &Path) -> Result<Layer> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| Error::Syntax {
-        path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
-    })?;
+    let table: toml::Table = toml::from_str(text)
+        .map_err(|error| Error::Syntax { path: path.to_owned(), message: place(text, &error) })?;
     let mut layer = Layer::default();
     layer.push_tree("", &format!("file {}", path.display()), tree_of(&table)?);
     Ok(layer)
+}
+
+/// Line, column and complaint, without the excerpt that the parser would print: it may hold a secret.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 /// The variables of this service. An empty one counts as not set: that is how compose files pass on what nobody
@@ -186,7 +193,15 @@ fn key_and_message(error: ConfigError) -> (Option<String>, Option<String>) {
             (inner, None) => (inner, None),
             (_, message) => (key, message),
         },
-        other => (None, Some(other.to_string())),
+        other => (None, Some(reword(other.to_string()))),
+    }
+}
+
+/// The words of the config crate for a choice that does not exist are about Rust, not about settings.
+fn reword(message: String) -> String {
+    match message.split_once(" does not have variant constructor ") {
+        Some((_, value)) => format!("it is `{value}`, which is none of the choices; see config.example.toml"),
+        None => message,
     }
 }
 
