@@ -10,7 +10,7 @@ use crate::api::{Claim, Claimed, Exchanged, Finish, Lane, Outcome, Result, Sessi
 impl State {
     pub(super) fn take(&mut self, runner: &RunnerId, lane: &Lane, priority: Priority) -> Option<JobId> {
         let id = self.queues.get_mut(&queue_in(lane, priority))?.pop_front()?;
-        self.inflight.entry(runner.clone()).or_default().insert(id);
+        self.inflight.entry(runner.clone()).or_default().push(id);
         Some(id)
     }
 
@@ -107,8 +107,8 @@ impl State {
                 self.fail_attempt(report, *kind, error.clone(), output.clone());
             }
             Outcome::HandedBack => {
-                let is_last = record.job.max_deliveries <= 1;
-                self.give_back(report.id, is_last);
+                let is_only = record.job.max_deliveries <= 1;
+                self.give_back(report.id, is_only.then_some(ErrorKind::RunnerLost));
             }
         }
         true
@@ -133,13 +133,12 @@ impl State {
         self.delayed.insert(id, due);
     }
 
-    /// An attempt that has not ended goes back to the head of its queue, or ends the job when it was its last.
-    pub(super) fn give_back(&mut self, id: JobId, is_last: bool) -> JobStatus {
+    /// An attempt without an end goes back to the head of its queue, unless there is a reason to end the job.
+    pub(super) fn give_back(&mut self, id: JobId, reason_to_end: Option<ErrorKind>) -> JobStatus {
         let now = self.now;
-        if self.record(id).is_stopping {
-            self.end_failed(id, ErrorKind::Stopped, "stopped".to_owned(), None);
-        } else if is_last {
-            self.end_failed(id, ErrorKind::RunnerLost, "its runner was lost".to_owned(), None);
+        let stopped = self.record(id).is_stopping.then_some(ErrorKind::Stopped);
+        if let Some(kind) = stopped.or(reason_to_end) {
+            self.end_failed(id, kind, "its runner did not bring it to an end".to_owned(), None);
         } else {
             self.remove_from_places(id);
             self.change(id, JobStatus::Dispatched);

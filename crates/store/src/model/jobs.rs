@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hero_domain::{ErrorKind, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, NewJob, Timestamp};
+use hero_domain::{
+    ErrorKind, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, NewJob, RunnerId, Timestamp,
+};
 
 use super::state::{Record, State};
 use crate::{
@@ -33,15 +35,20 @@ impl State {
                 planned.push(Created { id: first, is_new: false });
                 continue;
             }
-            let is_known = |id: JobId| {
-                self.jobs.contains_key(&id)
-                    || planned.iter().any(|created| created.is_new && created.id == id)
+            let context_of = |id: JobId| {
+                let mut earlier = jobs.iter().zip(&planned).filter(|(_, created)| created.is_new);
+                let planned = earlier.find(|(_, created)| created.id == id).map(|(job, _)| &job.context_id);
+                planned.or_else(|| self.jobs.get(&id).map(|record| &record.job.context_id))
             };
-            if let Some(id) = job.id.filter(|id| is_known(*id)) {
+            if let Some(id) = job.id.filter(|id| context_of(*id).is_some()) {
                 return Err(Error::JobExists { index, id });
             }
-            if let Some(prerequisite) = job.prerequisites.iter().copied().find(|id| !is_known(*id)) {
-                return Err(Error::PrerequisiteNotFound { index, prerequisite });
+            // A job of a circle sees its own context only.
+            let is_seen = |id: JobId| {
+                context_of(id).is_some_and(|context| job.circle.is_none() || *context == job.context_id)
+            };
+            if let Some(id) = job.prerequisites.iter().copied().find(|id| !is_seen(*id)) {
+                return Err(Error::PrerequisiteNotFound { index, id });
             }
             planned.push(Created { id: job.id.unwrap_or_else(JobId::mint), is_new: true });
         }
@@ -84,7 +91,7 @@ impl State {
     pub(super) fn start(&mut self, id: JobId, confine: Confine<'_>) -> Result<JobStatus> {
         let record = self.visible(id, confine)?;
         if record.is_started || record.job.status != JobStatus::Dispatched {
-            return Err(Error::JobAlreadyStarted { id });
+            return Err(Error::AlreadyStarted(id));
         }
         self.begin(id);
         self.status(id, confine)
@@ -120,6 +127,7 @@ impl State {
             JobStatus::Started => {
                 let runner = record.job.runner_id.clone().expect("a started job has a runner");
                 self.record(id).is_stopping = true;
+                self.tell_to_stop(&runner, id);
                 Ok(Stopped::Asked(runner))
             }
             JobStatus::Dispatched | JobStatus::WaitingForPrerequisites => {
@@ -130,21 +138,19 @@ impl State {
     }
 
     pub(super) fn delete(&mut self, id: JobId, confine: Confine<'_>) -> Result<()> {
-        self.visible(id, confine)?;
-        let dependents = self.dependents_of(id);
-        let record = self.forget(id).expect("it is visible");
-        if record.job.status == JobStatus::Started
-            && let Some(runner) = record.job.runner_id.and_then(|id| self.runners.get_mut(&id))
-        {
-            runner.to_kill.insert(id);
+        let job = &self.visible(id, confine)?.job;
+        if let (JobStatus::Started, Some(runner)) = (job.status, job.runner_id.clone()) {
+            self.tell_to_stop(&runner, id);
         }
-        for dependent in dependents {
-            if self.record(dependent).job.status == JobStatus::WaitingForPrerequisites {
-                let error = format!("prerequisite {id} did not finish");
-                self.end_failed(dependent, ErrorKind::PrerequisiteFailed, error, None);
-            }
-        }
+        self.fail_dependents(id);
+        self.forget(id);
         Ok(())
+    }
+
+    fn tell_to_stop(&mut self, runner: &RunnerId, id: JobId) {
+        if let Some(presence) = self.runners.get_mut(runner) {
+            presence.stops.insert(id);
+        }
     }
 
     pub(super) fn clear(&mut self, confine: Confine<'_>) -> u64 {
@@ -157,9 +163,7 @@ impl State {
     }
 
     pub(super) fn get(&self, id: JobId, confine: Confine<'_>) -> Result<Job> {
-        let mut job = self.visible(id, confine)?.job.clone();
-        job.dependents = self.dependents_of(id);
-        Ok(job)
+        Ok(self.visible(id, confine)?.job.clone())
     }
 
     pub(super) fn status(&self, id: JobId, confine: Confine<'_>) -> Result<JobStatus> {
@@ -173,7 +177,7 @@ impl State {
             None => 0,
             Some(cursor) => {
                 let at = newest_first.iter().position(|id| *id == cursor);
-                at.ok_or(Error::CursorUnknown { cursor })? + 1
+                at.ok_or(Error::CursorUnknown(cursor))? + 1
             }
         };
         let mut matching = newest_first[begin..].iter().filter(|id| matches(filter, &self.jobs[id].job));

@@ -3,7 +3,10 @@
 use hero_domain::{JobId, JobStatus, LogLine, LogPage, LogStream};
 
 use super::state::State;
-use crate::api::{Confine, LogAppended, Result};
+use crate::{
+    Error,
+    api::{Confine, LogAppended, Result},
+};
 
 impl State {
     pub(super) fn append_log(
@@ -42,7 +45,8 @@ impl State {
         max_bytes: usize,
     ) -> Result<LogPage> {
         let log = &self.visible(id, confine)?.log;
-        let begin: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+        let unknown = |_| Error::LogPlaceUnknown(from.unwrap_or_default().to_owned());
+        let begin: usize = from.unwrap_or("0").parse().map_err(unknown)?;
         let mut bytes = 0;
         let mut page = LogPage::default();
         for (index, line) in log.iter().enumerate().skip(begin) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hero_domain::{JobId, JobStatus, Runner, RunnerId, RunnerState, Timestamp};
+use hero_domain::{ErrorKind, JobId, JobStatus, Runner, RunnerId, RunnerState, Timestamp};
 
 use super::state::{Presence, State};
 use crate::{
@@ -21,7 +21,7 @@ impl State {
             last_seen_at: self.now,
             lease_until: self.lease_from_now(runner),
             unknown: BTreeSet::new(),
-            to_kill: BTreeSet::new(),
+            stops: BTreeSet::new(),
         };
         self.runners.insert(runner.id.clone(), presence);
         Session { runner: runner.id.clone(), session: runner.session.clone() }
@@ -30,32 +30,30 @@ impl State {
     pub(super) fn check_session(&self, session: &Session) -> Result<()> {
         match self.runners.get(&session.runner) {
             Some(presence) if presence.sign_in.session == session.session => Ok(()),
-            _ => Err(Error::RunnerReplaced { runner: session.runner.clone() }),
+            _ => Err(Error::RunnerReplaced(session.runner.clone())),
         }
     }
 
     pub(super) fn renew(&mut self, session: &Session, busy: u32, known: &[JobId]) -> Result<Renewed> {
         self.check_session(session)?;
         let held = self.inflight.get(&session.runner).cloned().unwrap_or_default();
-        let unknown: BTreeSet<JobId> = held.iter().copied().filter(|id| !known.contains(id)).collect();
-        let is_stopping = |id: &JobId| self.jobs.get(id).is_some_and(|record| record.is_stopping);
-        let mut stop: Vec<JobId> = held.iter().copied().filter(is_stopping).collect();
-
+        let unknown: Vec<JobId> = held.iter().copied().filter(|id| !known.contains(id)).collect();
         let lease_until = self.lease_from_now(&self.runners[&session.runner].sign_in);
         let now = self.now;
         let presence = self.runners.get_mut(&session.runner).expect("the session was checked");
         presence.busy = busy;
         presence.last_seen_at = now;
         presence.lease_until = lease_until;
-        stop.extend(presence.to_kill.iter().filter(|id| known.contains(id)));
-        presence.to_kill.clear();
-        let lost_replies: Vec<JobId> = unknown.intersection(&presence.unknown).copied().collect();
-        presence.unknown = unknown.difference(&presence.unknown).copied().collect();
-        let draining = presence.is_draining;
-        for id in lost_replies {
+        // It is told again until its process is gone.
+        presence.stops.retain(|id| held.contains(id) || known.contains(id));
+        let lost: Vec<JobId> = unknown.iter().copied().filter(|id| presence.unknown.contains(id)).collect();
+        presence.unknown = unknown.into_iter().filter(|id| !lost.contains(id)).collect();
+        let renewed =
+            Renewed { stop: presence.stops.iter().copied().collect(), draining: presence.is_draining };
+        for id in lost {
             self.take_back(id);
         }
-        Ok(Renewed { stop, draining })
+        Ok(renewed)
     }
 
     pub(super) fn sign_out(&mut self, session: &Session) -> Result<()> {
@@ -67,7 +65,7 @@ impl State {
 
     pub(super) fn drain(&mut self, runner: &RunnerId, draining: bool) -> Result<()> {
         let presence = self.runners.get_mut(runner);
-        presence.ok_or_else(|| Error::RunnerNotFound { runner: runner.clone() })?.is_draining = draining;
+        presence.ok_or_else(|| Error::RunnerNotFound(runner.clone()))?.is_draining = draining;
         Ok(())
     }
 
@@ -110,9 +108,11 @@ impl State {
             self.enqueue(id);
             swept.promoted += 1;
         }
-        let lost: Vec<RunnerId> =
-            self.runners.iter().filter(|(_, it)| it.lease_until <= now).map(|(id, _)| id.clone()).collect();
-        for runner in lost {
+        let over = self.runners.iter().filter(|(_, presence)| presence.lease_until <= now);
+        let mut lost: Vec<(Timestamp, RunnerId)> =
+            over.map(|(id, presence)| (presence.lease_until, id.clone())).collect();
+        lost.sort_unstable();
+        for (_, runner) in lost {
             let (requeued, ended) = self.take_all_back(&runner);
             swept.requeued += requeued;
             swept.ended += ended;
@@ -126,8 +126,7 @@ impl State {
     fn take_all_back(&mut self, runner: &RunnerId) -> (u64, u64) {
         let (mut requeued, mut ended) = (0, 0);
         let held = self.inflight.remove(runner).unwrap_or_default();
-        let mut held: Vec<JobId> = held.into_iter().collect();
-        held.sort_by_key(|id| self.jobs.get(id).map(|record| record.job.queued_at));
+        // From the last to the first, so that the first is at the head again.
         for id in held.into_iter().rev() {
             match self.take_back(id) {
                 JobStatus::Dispatched => requeued += 1,
@@ -145,10 +144,18 @@ impl State {
             self.put_back(id);
             return JobStatus::Dispatched;
         }
+        let now = self.now;
         let record = self.record(id);
+        let run_ms = record.job.started_at.map_or(0, |started_at| now.millis_since(started_at));
         record.losses += 1;
-        let is_last = record.losses >= record.job.max_deliveries;
-        self.give_back(id, is_last)
+        let reason_to_end = if run_ms > i64::from(record.job.timeout_s) * 1000 {
+            Some(ErrorKind::Timeout)
+        } else if record.losses >= record.job.max_deliveries {
+            Some(ErrorKind::RunnerLost)
+        } else {
+            None
+        };
+        self.give_back(id, reason_to_end)
     }
 
     fn lease_from_now(&self, runner: &SignIn) -> Timestamp {

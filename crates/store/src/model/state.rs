@@ -19,8 +19,8 @@ pub type QueueName = (ScriptType, Option<CircleKey>, Priority);
 pub struct Places {
     /// In the lists, the head first.
     pub queues: BTreeMap<QueueName, Vec<JobId>>,
-    /// In the hands of a runner, claimed or just taken.
-    pub inflight: BTreeMap<RunnerId, BTreeSet<JobId>>,
+    /// In the hands of a runner, claimed or just taken, in the order in which it got them.
+    pub inflight: BTreeMap<RunnerId, Vec<JobId>>,
     /// Not before a time.
     pub delayed: BTreeMap<JobId, Timestamp>,
 }
@@ -55,8 +55,8 @@ pub(super) struct Presence {
     pub(super) lease_until: Timestamp,
     /// In its in-flight list and unknown to it at the latest renewal.
     pub(super) unknown: BTreeSet<JobId>,
-    /// Deleted jobs whose process it still has to kill.
-    pub(super) to_kill: BTreeSet<JobId>,
+    /// Stopped or deleted jobs whose process it has to kill.
+    pub(super) stops: BTreeSet<JobId>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) struct State {
     /// In the order of creation.
     pub(super) index: Vec<JobId>,
     pub(super) queues: BTreeMap<QueueName, VecDeque<JobId>>,
-    pub(super) inflight: BTreeMap<RunnerId, BTreeSet<JobId>>,
+    pub(super) inflight: BTreeMap<RunnerId, Vec<JobId>>,
     pub(super) delayed: BTreeMap<JobId, Timestamp>,
     pub(super) idempotency: BTreeMap<(String, String), JobId>,
     pub(super) runners: BTreeMap<RunnerId, Presence>,
@@ -99,7 +99,7 @@ impl State {
     /// The record of a job that this call may see.
     pub(super) fn visible(&self, id: JobId, confine: Confine<'_>) -> Result<&Record> {
         let record = self.jobs.get(&id).filter(|it| confine.is_none_or(|only| only == it.job.context_id));
-        record.ok_or(Error::JobNotFound { id })
+        record.ok_or(Error::JobNotFound(id))
     }
 
     pub(super) fn record(&mut self, id: JobId) -> &mut Record {
@@ -120,6 +120,7 @@ impl State {
         let now = self.now;
         let job = &mut self.record(id).job;
         if let Some(due) = job.run_at.filter(|due| *due > now) {
+            job.updated_at = now;
             self.delayed.insert(id, due);
             return;
         }
@@ -141,7 +142,7 @@ impl State {
             queue.retain(|it| *it != id);
         }
         for held in self.inflight.values_mut() {
-            held.remove(&id);
+            held.retain(|it| *it != id);
         }
         self.delayed.remove(&id);
     }
@@ -150,7 +151,7 @@ impl State {
     pub(super) fn end_finished(&mut self, id: JobId, output: String) {
         self.end(id, JobStatus::Finished);
         self.record(id).job.output = Some(output);
-        for dependent in self.dependents_of(id) {
+        for dependent in std::mem::take(&mut self.record(id).job.dependents) {
             let record = self.record(dependent);
             record.pending.remove(&id);
             if record.pending.is_empty() {
@@ -174,8 +175,8 @@ impl State {
         let now = self.now;
         self.change(id, status);
         self.remove_from_places(id);
+        self.stop_waiting(id);
         let record = self.record(id);
-        record.pending.clear();
         record.job.finished_at = Some(now);
         if record.job.retention_s > 0 {
             let kept_ms = i64::from(record.job.retention_s) * 1000;
@@ -183,30 +184,26 @@ impl State {
         }
     }
 
+    /// Fails the jobs that wait for `id`, in the order in which they began to.
     pub(super) fn fail_dependents(&mut self, id: JobId) {
-        for dependent in self.dependents_of(id) {
-            // A diamond: the other side may have failed it already.
-            if self.record(dependent).job.status == JobStatus::WaitingForPrerequisites {
-                self.end_failed(
-                    dependent,
-                    ErrorKind::PrerequisiteFailed,
-                    format!("prerequisite {id} did not finish"),
-                    None,
-                );
-            }
+        // One at a time: in a diamond, the failure of one may take others out of the list.
+        while let Some(dependent) = self.record(id).job.dependents.first().copied() {
+            let error = format!("prerequisite {id} did not finish");
+            self.end_failed(dependent, ErrorKind::PrerequisiteFailed, error, None);
         }
     }
 
-    /// The jobs that wait for `id`, in the order in which they began to.
-    pub(super) fn dependents_of(&self, id: JobId) -> Vec<JobId> {
-        let dependents = self.jobs.get(&id).map_or_else(Vec::new, |record| record.job.dependents.clone());
-        let waits = |it: &JobId| self.jobs.get(it).is_some_and(|record| record.pending.contains(&id));
-        dependents.into_iter().filter(waits).collect()
+    /// Takes a job out of the lists of those that wait.
+    fn stop_waiting(&mut self, id: JobId) {
+        for prerequisite in std::mem::take(&mut self.record(id).pending) {
+            self.record(prerequisite).job.dependents.retain(|it| *it != id);
+        }
     }
 
     /// Forgets a job, wherever it is.
     pub(super) fn forget(&mut self, id: JobId) -> Option<Record> {
         self.remove_from_places(id);
+        self.stop_waiting(id);
         self.index.retain(|it| *it != id);
         self.idempotency.retain(|_, first| *first != id);
         self.jobs.remove(&id)

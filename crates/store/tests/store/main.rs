@@ -1,0 +1,18 @@
+//! What the job store promises, name by name, on the model and on Redis alike; random histories that compare
+//! the two; and many claimers on one Redis.
+
+mod fixture;
+#[macro_use]
+mod promises;
+// mod redis_store;
+mod world;
+
+mod claiming;
+mod confining;
+mod creating;
+mod finishing;
+mod listing;
+mod logging;
+mod prerequisites;
+mod running;
+mod stopping;
