@@ -1,1 +1,5 @@
 //! hero-testing
+
+mod fake;
+
+pub use fake::FakeNode;

@@ -1,0 +1,352 @@
+//! The ports of a node without Redis or a runner: for tests of what stands before the supervisor.
+//!
+//! A job ends the moment it is started, as its script says: `fail <words>` as a failed script, `large <bytes>`
+//! with an output of that size, `endless` never; anything else with itself as its output.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hero_domain::{
+    ApiError, Caller, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage, LogStream,
+    NewJob, Reason, Result, Runner, RunnerId, Timestamp,
+    ports::{Jobs, Keys, Runners},
+};
+
+/// The ports of a made-up node. Clones are the same node.
+#[derive(Debug, Clone, Default)]
+pub struct FakeNode(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: BTreeMap<JobId, Job>,
+    logs: BTreeMap<JobId, Vec<LogLine>>,
+    runners: Vec<Runner>,
+    keys: BTreeMap<String, Caller>,
+    errors: VecDeque<ApiError>,
+    calls: Vec<String>,
+    submitted: Vec<NewJob>,
+    delay: Duration,
+    clock_ms: i64,
+}
+
+impl FakeNode {
+    /// A node without jobs, runners or keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Knows a secret; from now on a call needs one.
+    pub fn add_key(&self, secret: &str, caller: Caller) {
+        self.lock().keys.insert(secret.to_owned(), caller);
+    }
+
+    /// Has a runner.
+    pub fn add_runner(&self, runner: Runner) {
+        self.lock().runners.push(runner);
+    }
+
+    /// A job has logged a line.
+    pub fn add_log(&self, id: JobId, text: &str) {
+        let line = LogLine { stream: LogStream::Log, at: Timestamp::from_millis(0), text: text.to_owned() };
+        self.lock().logs.entry(id).or_default().push(line);
+    }
+
+    /// The next call fails with this; further ones queue up.
+    pub fn fail_next(&self, error: ApiError) {
+        self.lock().errors.push_back(error);
+    }
+
+    /// From now on every call takes this long.
+    pub fn set_delay(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    /// Ends a job that never would.
+    pub fn finish(&self, id: JobId, output: &str) {
+        let mut state = self.lock();
+        if let Some(job) = state.jobs.get_mut(&id) {
+            job.status = JobStatus::Finished;
+            job.output = Some(output.to_owned());
+        }
+    }
+
+    /// The names of the port methods that were called, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// Every job that came in, as it came.
+    #[must_use]
+    pub fn submitted(&self) -> Vec<NewJob> {
+        self.lock().submitted.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the call, takes its time, and fails it if that was asked for.
+    async fn enter(&self, call: &str) -> Result<()> {
+        let (delay, error) = {
+            let mut state = self.lock();
+            state.calls.push(call.to_owned());
+            (state.delay, state.errors.pop_front())
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        error.map_or(Ok(()), Err)
+    }
+}
+
+impl State {
+    fn create(&mut self, job: NewJob) -> Result<JobId> {
+        job.validate(&hero_domain::JobLimits::default())?;
+        let id = job.id.unwrap_or_else(JobId::mint);
+        if self.jobs.contains_key(&id) {
+            return Err(ApiError::new(Reason::JobExists, format!("job {id} exists")).with_job(id));
+        }
+        self.submitted.push(job.clone());
+        self.clock_ms += 1;
+        self.jobs.insert(id, stored(id, job, Timestamp::from_millis(self.clock_ms)));
+        Ok(id)
+    }
+
+    fn get(&self, caller: &Caller, id: JobId) -> Result<&Job> {
+        let job = self.jobs.get(&id).filter(|job| caller.sees_context(&job.context_id));
+        job.ok_or_else(|| ApiError::job_not_found(id))
+    }
+
+    fn start(&mut self, caller: &Caller, id: JobId) -> Result<()> {
+        self.get(caller, id)?;
+        let job = self.jobs.get_mut(&id).ok_or_else(|| ApiError::job_not_found(id))?;
+        if job.queued_at.is_some() {
+            return Err(
+                ApiError::new(Reason::JobAlreadyStarted, format!("job {id} was started")).with_job(id)
+            );
+        }
+        job.queued_at = Some(job.created_at);
+        let (word, rest) = job.script.split_once(' ').unwrap_or((&job.script, ""));
+        match word {
+            "endless" => return Ok(()),
+            "fail" => {
+                job.status = JobStatus::Error;
+                job.error_kind = Some(ErrorKind::ScriptFailed);
+                job.error = Some(rest.to_owned());
+                job.output = Some("so far".to_owned());
+            }
+            "large" => {
+                job.status = JobStatus::Finished;
+                job.output = Some("x".repeat(rest.parse().unwrap_or(0)));
+            }
+            _ => {
+                job.status = JobStatus::Finished;
+                job.output = Some(job.script.clone());
+            }
+        }
+        job.finished_at = Some(job.created_at);
+        Ok(())
+    }
+
+    fn ended(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        let job = self.get(caller, id)?;
+        if job.status.is_ended() {
+            return Ok(job.clone());
+        }
+        Err(ApiError::new(Reason::WaitTimeout, format!("job {id} has not ended within the wait"))
+            .with_job(id))
+    }
+}
+
+fn stored(id: JobId, job: NewJob, at: Timestamp) -> Job {
+    Job {
+        id,
+        caller_id: job.caller_id,
+        context_id: job.context_id,
+        circle: job.circle,
+        script: job.script,
+        script_type: job.script_type,
+        timeout_s: job.timeout_s,
+        prerequisites: job.prerequisites,
+        dependents: Vec::new(),
+        retries: job.retries,
+        retry_backoff_ms: job.retry_backoff_ms,
+        max_deliveries: job.max_deliveries,
+        priority: job.priority,
+        run_at: job.run_at,
+        env_vars: job.env_vars,
+        idempotency_key: job.idempotency_key,
+        retention_s: job.retention_s,
+        status: JobStatus::Dispatched,
+        error_kind: None,
+        error: None,
+        output: None,
+        attempt: 0,
+        runner_id: None,
+        created_at: at,
+        queued_at: None,
+        started_at: None,
+        finished_at: None,
+        updated_at: at,
+        traceparent: job.traceparent,
+    }
+}
+
+impl Jobs for FakeNode {
+    async fn create(&self, _: &Caller, job: NewJob) -> Result<JobId> {
+        self.enter("create").await?;
+        self.lock().create(job)
+    }
+
+    async fn start(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter("start").await?;
+        self.lock().start(caller, id)
+    }
+
+    async fn submit(&self, caller: &Caller, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
+        self.enter("submit").await?;
+        let mut state = self.lock();
+        for (index, job) in jobs.iter().enumerate() {
+            job.validate(&hero_domain::JobLimits::default()).map_err(|error| {
+                let field = format!("jobs[{index}].{}", error.field().unwrap_or_default());
+                error.with_field(field)
+            })?;
+            if let Some(id) = job.id.filter(|id| state.jobs.contains_key(id)) {
+                return Err(ApiError::new(Reason::JobExists, format!("job {id} exists")).with_job(id));
+            }
+        }
+        let mut ids = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let id = state.create(job)?;
+            state.start(caller, id)?;
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    async fn run(&self, caller: &Caller, job: NewJob, _: Option<Duration>) -> Result<Job> {
+        self.enter("run").await?;
+        let mut state = self.lock();
+        let id = state.create(job)?;
+        state.start(caller, id)?;
+        state.ended(caller, id)
+    }
+
+    async fn wait(&self, caller: &Caller, id: JobId, _: Option<Duration>) -> Result<Job> {
+        self.enter("wait").await?;
+        self.lock().ended(caller, id)
+    }
+
+    async fn get(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        self.enter("get").await?;
+        self.lock().get(caller, id).cloned()
+    }
+
+    async fn status(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        self.enter("status").await?;
+        Ok(self.lock().get(caller, id)?.status)
+    }
+
+    async fn logs(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        from: Option<String>,
+        max_bytes: usize,
+    ) -> Result<LogPage> {
+        self.enter("logs").await?;
+        let state = self.lock();
+        state.get(caller, id)?;
+        let all = state.logs.get(&id).map_or(&[][..], Vec::as_slice);
+        let from: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+        let mut bytes = 0;
+        let mut page = LogPage::default();
+        for line in &all[from.min(all.len())..] {
+            bytes += line.text.len() + 1;
+            if bytes > max_bytes && !page.lines.is_empty() {
+                break;
+            }
+            page.lines.push(line.clone());
+        }
+        let next = from + page.lines.len();
+        page.next = (next < all.len()).then(|| next.to_string());
+        Ok(page)
+    }
+
+    async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {
+        self.enter("list").await?;
+        let state = self.lock();
+        let matches = |job: &&Job| {
+            caller.sees_context(&job.context_id)
+                && filter.status.is_none_or(|status| job.status == status)
+                && filter.script_type.is_none_or(|script_type| job.script_type == script_type)
+                && filter.context_id.as_ref().is_none_or(|context_id| job.context_id == *context_id)
+                && filter.caller_id.as_ref().is_none_or(|caller_id| job.caller_id == *caller_id)
+        };
+        let mut jobs: Vec<&Job> = state.jobs.values().filter(matches).collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
+        let ids = jobs.into_iter().map(|job| job.id).take(filter.limit.unwrap_or(100)).collect();
+        Ok(JobPage { ids, next_cursor: None })
+    }
+
+    async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter("stop").await?;
+        let mut state = self.lock();
+        state.get(caller, id)?;
+        if let Some(job) = state.jobs.get_mut(&id).filter(|job| !job.status.is_ended()) {
+            job.status = JobStatus::Error;
+            job.error_kind = Some(ErrorKind::Stopped);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter("delete").await?;
+        let mut state = self.lock();
+        state.get(caller, id)?;
+        state.jobs.remove(&id);
+        Ok(())
+    }
+
+    async fn clear(&self, caller: &Caller) -> Result<u64> {
+        self.enter("clear").await?;
+        let mut state = self.lock();
+        let before = state.jobs.len();
+        state.jobs.retain(|_, job| !caller.sees_context(&job.context_id));
+        Ok(u64::try_from(before - state.jobs.len()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Runners for FakeNode {
+    async fn list(&self, _: &Caller) -> Result<Vec<Runner>> {
+        self.enter("list_runners").await?;
+        Ok(self.lock().runners.clone())
+    }
+
+    async fn get(&self, _: &Caller, id: RunnerId) -> Result<Runner> {
+        self.enter("get_runner").await?;
+        let state = self.lock();
+        let runner = state.runners.iter().find(|runner| runner.id == id);
+        runner
+            .cloned()
+            .ok_or_else(|| ApiError::new(Reason::RunnerNotFound, format!("there is no runner {id}")))
+    }
+}
+
+impl Keys for FakeNode {
+    async fn identify(&self, secret: Option<&str>) -> Result<Caller> {
+        self.enter("identify").await?;
+        let state = self.lock();
+        let refused = || ApiError::new(Reason::AuthenticationRequired, "no key, or one that nobody knows");
+        match secret {
+            Some(secret) => state.keys.get(secret).cloned().ok_or_else(refused),
+            None if state.keys.is_empty() => Ok(Caller::local()),
+            None => Err(refused()),
+        }
+    }
+}
