@@ -73,6 +73,14 @@ pub async fn carry<F: Future>(traceparent: Option<String>, call: F) -> F::Output
     }
 }
 
+/// Runs one step of a call with the traceparent that its caller sent: [`carry`] for whoever polls a future by hand.
+pub fn carried<T>(traceparent: Option<&str>, step: impl FnOnce() -> T) -> T {
+    match traceparent {
+        Some(traceparent) => CARRIED.sync_scope(traceparent.to_owned(), step),
+        None => step(),
+    }
+}
+
 /// Whether a text is a traceparent that may be passed on.
 #[must_use]
 pub fn is_traceparent(text: &str) -> bool {

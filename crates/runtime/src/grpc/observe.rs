@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use hero_telemetry::{Attributes, metrics, names, spans, trace_context};
+use hero_telemetry::{
+    Attributes, metrics, names, spans,
+    trace_context::{self, TRACEPARENT},
+};
 use pin_project_lite::pin_project;
 use tonic::Code;
 use tower::{Layer, Service};
@@ -18,7 +21,14 @@ const CODES: usize = 17;
 
 /// Observes calls of the known methods; anything else is counted as [`names::OTHER`].
 #[derive(Debug, Clone)]
-pub(crate) struct ObserveLayer(Arc<HashMap<String, Method>>);
+pub(crate) struct ObserveLayer(Arc<Methods>);
+
+/// The known methods by path, and what stands for all others.
+#[derive(Debug)]
+struct Methods {
+    known: HashMap<String, Arc<Method>>,
+    other: Arc<Method>,
+}
 
 /// The attributes of one method, made when a status is first seen.
 #[derive(Debug)]
@@ -30,9 +40,14 @@ struct Method {
 impl ObserveLayer {
     /// Methods by path without the slash at its front: `hero.job.v1.JobService/GetJob`.
     pub(crate) fn new(methods: impl IntoIterator<Item = String>) -> Self {
-        let other = std::iter::once(names::OTHER.to_owned());
-        let known = methods.into_iter().chain(other);
-        Self(Arc::new(known.map(|name| (name.clone(), Method::new(name))).collect()))
+        let known = methods.into_iter().map(|name| (name.clone(), Arc::new(Method::new(name)))).collect();
+        Self(Arc::new(Methods { known, other: Arc::new(Method::new(names::OTHER.to_owned())) }))
+    }
+}
+
+impl Methods {
+    fn of(&self, path: &str) -> Arc<Method> {
+        Arc::clone(path.strip_prefix('/').and_then(|name| self.known.get(name)).unwrap_or(&self.other))
     }
 }
 
@@ -64,7 +79,7 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Debug, Clone)]
 pub(crate) struct Observe<S> {
     inner: S,
-    methods: Arc<HashMap<String, Method>>,
+    methods: Arc<Methods>,
 }
 
 impl<S, In, Out> Service<http::Request<In>> for Observe<S>
@@ -80,17 +95,12 @@ where
     }
 
     fn call(&mut self, request: http::Request<In>) -> Self::Future {
-        let path = request.uri().path().trim_start_matches('/');
-        let method = if self.methods.contains_key(path) { path } else { names::OTHER };
-        let span = if trace_context::is_exporting() {
-            let traceparent = request.headers().get(trace_context::TRACEPARENT);
-            spans::rpc_server("grpc", method, traceparent.and_then(|value| value.to_str().ok()))
-        } else {
-            Span::none()
-        };
-        let method = method.to_owned();
-        let inner = span.in_scope(|| self.inner.call(request));
-        Observed { inner, span, method, methods: Arc::clone(&self.methods), began: Instant::now() }
+        let method = self.methods.of(request.uri().path());
+        let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let span = spans::rpc_server("grpc", &method.name, traceparent);
+        let carried = traceparent.filter(|text| trace_context::is_traceparent(text)).map(str::to_owned);
+        let inner = self.inner.call(request);
+        Observed { inner, span, carried, method, began: Instant::now() }
     }
 }
 
@@ -100,8 +110,8 @@ pin_project! {
         #[pin]
         inner: F,
         span: Span,
-        method: String,
-        methods: Arc<HashMap<String, Method>>,
+        carried: Option<String>,
+        method: Arc<Method>,
         began: Instant,
     }
 }
@@ -114,16 +124,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entered = this.span.enter();
-        let answer = std::task::ready!(this.inner.poll(cx));
-        drop(entered);
+        let inner = this.inner;
+        let poll = || this.span.in_scope(|| inner.poll(cx));
+        let answer = std::task::ready!(trace_context::carried(this.carried.as_deref(), poll));
         let code = match &answer {
             Ok(response) => status(response.headers()),
             Err(_) => Code::Internal,
         };
-        if let Some(method) = this.methods.get(this.method.as_str()) {
-            metrics().rpc_server_duration.record(this.began.elapsed(), method.attributes(code));
-        }
+        metrics().rpc_server_duration.record(this.began.elapsed(), this.method.attributes(code));
         let is_fault = matches!(code, Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable);
         spans::end(this.span, code_name(code), (code != Code::Ok).then(|| code_name(code)), is_fault);
         Poll::Ready(answer)
