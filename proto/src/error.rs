@@ -121,3 +121,114 @@ fn log(error: &ApiError) {
         _ => tracing::debug!(reason = error.reason().as_str(), error = %error, source, "call refused"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hero_domain::{ApiError, ErrorCode, JobId, Reason};
+    use proptest::{option, prelude::*, sample::select};
+    use tonic::{Code, Status};
+
+    use super::{MAX_MESSAGE_BYTES, code_of, from_status, to_status};
+
+    fn errors() -> impl Strategy<Value = ApiError> {
+        let text = || proptest::collection::vec(any::<char>(), 0..60).prop_map(String::from_iter);
+        (
+            select(Reason::ALL),
+            text(),
+            option::of(text()),
+            option::of(any::<u128>()),
+            option::of(0..1_u64 << 40),
+        )
+            .prop_map(|(reason, message, field, id, pause)| {
+                let mut error = ApiError::new(reason, message);
+                if let Some(field) = field {
+                    error = error.with_field(field);
+                }
+                if let Some(bits) = id {
+                    error = error.with_job(JobId::from(uuid::Uuid::from_u128(bits)));
+                }
+                match pause {
+                    Some(pause) => error.with_retry_after_ms(pause),
+                    None => error,
+                }
+            })
+    }
+
+    type Facts = (Reason, ErrorCode, String, Option<String>, Option<JobId>, Option<u64>);
+
+    fn facts(error: &ApiError) -> Facts {
+        (
+            error.reason(),
+            error.code(),
+            error.message().to_owned(),
+            error.field().map(str::to_owned),
+            error.job_id(),
+            error.retry_after_ms(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_error_survives_the_wire(error in errors()) {
+            let before = facts(&error);
+            let mut headers = http::HeaderMap::new();
+            to_status(error).add_header(&mut headers).unwrap();
+            let status = Status::from_header_map(&headers).unwrap();
+            prop_assert_eq!(facts(&from_status(status)), before);
+        }
+    }
+
+    #[test]
+    fn every_code_has_its_own_status() {
+        let mut codes: Vec<_> = ErrorCode::ALL.into_iter().map(|code| code_of(code) as i32).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters_and_fit_into_the_headers() {
+        let error = ApiError::new(Reason::InvalidParams, "ü".repeat(10_000)).with_field("é".repeat(10_000));
+        let mut headers = http::HeaderMap::new();
+        to_status(error).add_header(&mut headers).unwrap();
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 16 << 10, "{bytes}");
+        let error = from_status(Status::from_header_map(&headers).unwrap());
+        assert_eq!(error.message(), "ü".repeat(MAX_MESSAGE_BYTES / 2));
+    }
+
+    #[test]
+    fn the_private_source_stays_here() {
+        let status = to_status(ApiError::internal("password=hunter2"));
+        assert!(!format!("{status:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_status_of_the_transport_has_a_reason_too() {
+        for (code, reason) in [
+            (Code::Unavailable, Reason::UpstreamUnavailable),
+            (Code::DeadlineExceeded, Reason::DeadlineExceeded),
+            (Code::Cancelled, Reason::DeadlineExceeded),
+            (Code::OutOfRange, Reason::ResponseTooLarge),
+            (Code::ResourceExhausted, Reason::TooManyRequests),
+            (Code::Unauthenticated, Reason::AuthenticationRequired),
+            (Code::PermissionDenied, Reason::ScopeInsufficient),
+            (Code::Unknown, Reason::Internal),
+            (Code::Unimplemented, Reason::Internal),
+        ] {
+            let error = from_status(Status::new(code, "words of a library"));
+            assert_eq!(error.reason(), reason, "{code:?}");
+            assert!(!error.message().contains("library"));
+        }
+    }
+
+    #[test]
+    fn a_reason_of_another_domain_or_version_is_not_ours() {
+        use tonic_types::{ErrorDetails, StatusExt};
+        for (reason, domain) in [("JOB_NOT_FOUND", "example.org"), ("NOT_YET_INVENTED", "hero")] {
+            let details = ErrorDetails::with_error_info(reason, domain, std::collections::HashMap::new());
+            let status = Status::with_error_details(Code::Unavailable, "away", details);
+            assert_eq!(from_status(status).reason(), Reason::UpstreamUnavailable);
+        }
+    }
+}
