@@ -222,12 +222,17 @@ fn no_answer(entry: &Method, timeout: Duration) -> ApiError {
 }
 
 fn batch_too_large(given: usize, max: usize) -> ApiError {
-    ApiError::new(Reason::BatchTooLarge, format!("{given} members; at most {max} are taken, so split the batch"))
+    ApiError::new(
+        Reason::BatchTooLarge,
+        format!("{given} members; at most {max} are taken, so split the batch"),
+    )
 }
 
 fn batch_response_too_large(max: usize) -> ApiError {
     ApiError::new(
         Reason::ResponseTooLarge,
-        format!("the answers do not fit into a response of {max} bytes; they were made, so ask in smaller batches"),
+        format!(
+            "the answers do not fit into a response of {max} bytes; they were made, so ask in smaller batches"
+        ),
     )
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, future::Future, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use hero_domain::{
-    ApiError, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, ScriptType,
+    ApiError, Caller, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, Scope, ScriptType,
     ports::{Jobs, Runners},
 };
 use hero_telemetry::trace_context;
@@ -95,7 +95,8 @@ impl<J: Jobs, R: Runners> Table<J, R> {
                 async move {
                     let session = extensions.get::<Session>().cloned();
                     let result =
-                        answer(entry, session, &params, |session, params| handler(ports, session, params)).await;
+                        answer(entry, session, &params, |session, params| handler(ports, session, params))
+                            .await;
                     respond(entry, id, result, max_bytes).with_extensions(extensions)
                 }
                 .boxed()
@@ -220,7 +221,9 @@ async fn explain_wait<J: Jobs, R: Runners>(
     error: ApiError,
 ) -> ApiError {
     let (Reason::WaitTimeout, Some(id)) = (error.reason(), error.job_id()) else { return error };
-    let Ok(runners) = ports.runners.list(session.caller()).await else { return error };
+    // Whoever may run a job may learn this much about the runners.
+    let curious = Caller { scope: Scope::Register, ..session.caller().clone() };
+    let Ok(runners) = ports.runners.list(&curious).await else { return error };
     let serves = |runner: &hero_domain::Runner| {
         runner.state == RunnerState::Alive && runner.script_types.contains(&script_type)
     };
