@@ -125,12 +125,14 @@ fn pipelines(
         for id in &ids {
             create(&mut pipeline, id);
         }
+        queue(&mut pipeline, &ids);
         event(&mut pipeline, "queued", &names);
         if stages == Stages::All {
+            pipeline.cmd("LPOP").arg(QUEUE).arg(PIPELINE_JOBS).ignore();
             for id in &ids {
-                pipeline.cmd("LMOVE").arg(QUEUE).arg(IN_FLIGHT).arg("LEFT").arg("RIGHT").ignore();
                 claim(&mut pipeline, id);
             }
+            pipeline.cmd("RPUSH").arg(IN_FLIGHT).arg(&ids).ignore();
             event(&mut pipeline, "started", &names);
             for id in &ids {
                 finish(&mut pipeline, id);
@@ -177,6 +179,7 @@ fn round_trips(redis: &RedisServer, trips: usize) -> anyhow::Result<Latencies> {
         let id = id(0, trip);
         let mut pipeline = Pipeline::new();
         create(&mut pipeline, &id);
+        queue(&mut pipeline, std::slice::from_ref(&id));
         event(&mut pipeline, "queued", &id);
         pipeline.exec(&mut client)?;
         let reply: Option<(String, String)> =
@@ -221,31 +224,50 @@ fn reply_key(id: &str) -> String {
 }
 
 fn event(pipeline: &mut Pipeline, kind: &str, ids: &str) {
-    pipeline.cmd("XADD").arg("floor:events").arg("MAXLEN").arg("~").arg(10_000).arg("*");
+    pipeline.cmd("XADD").arg("floor:events").arg("MAXLEN").arg("~").arg(2_048).arg("*");
     pipeline.arg("k").arg(kind).arg("ids").arg(ids).ignore();
 }
 
 fn create(pipeline: &mut Pipeline, id: &str) {
-    pipeline.cmd("HSET").arg(job_key(id)).arg("script").arg(SCRIPT).arg("script_type").arg("osis");
-    pipeline.arg("caller_id").arg("anonymous").arg("context_id").arg("default");
-    pipeline.arg("status").arg("dispatched").arg("created_at").arg(NOW).arg("queued_at").arg(NOW).ignore();
-    pipeline.cmd("XADD").arg("floor:jobs").arg("*").arg("id").arg(id).ignore();
+    pipeline.cmd("XADD").arg("floor:jobs").arg("*").arg("id").arg(id).arg("c").arg("default").ignore();
     pipeline.cmd("XADD").arg("floor:jobs:context:default").arg("*").arg("id").arg(id).ignore();
-    pipeline.cmd("RPUSH").arg(QUEUE).arg(id).ignore();
+    pipeline.cmd("HSET").arg(job_key(id)).arg("id").arg(id).arg("script").arg(SCRIPT);
+    pipeline
+        .arg("script_type")
+        .arg("osis")
+        .arg("caller_id")
+        .arg("anonymous")
+        .arg("context_id")
+        .arg("default");
+    pipeline.arg("status").arg("dispatched").arg("created_at").arg(NOW).arg("queued_at").arg(NOW);
+    pipeline.arg("entry").arg("1795259160123-0").ignore();
+}
+
+fn queue(pipeline: &mut Pipeline, ids: &[String]) {
+    pipeline.cmd("RPUSH").arg(QUEUE).arg(ids).ignore();
 }
 
 fn claim(pipeline: &mut Pipeline, id: &str) {
-    pipeline.cmd("HGETALL").arg(job_key(id)).ignore();
+    pipeline.cmd("HMGET").arg(job_key(id)).arg("script").arg("status").arg("attempt").arg("script_type");
+    pipeline
+        .arg("caller_id")
+        .arg("context_id")
+        .arg("timeout")
+        .arg("env_vars")
+        .arg("traceparent")
+        .arg("entry");
+    pipeline.ignore();
     pipeline.cmd("HSET").arg(job_key(id)).arg("status").arg("started").arg("attempt").arg(1);
     pipeline.arg("runner_id").arg("runner-1").arg("started_at").arg(NOW).ignore();
 }
 
 fn finish(pipeline: &mut Pipeline, id: &str) {
-    pipeline.cmd("HMGET").arg(job_key(id)).arg("status").arg("attempt").arg("runner_id").ignore();
+    pipeline.cmd("HMGET").arg(job_key(id)).arg("status").arg("attempt").arg("runner_id").arg("retention");
+    pipeline.arg("marks").ignore();
+    pipeline.cmd("LREM").arg(IN_FLIGHT).arg(1).arg(id).ignore();
     pipeline.cmd("HSET").arg(job_key(id)).arg("status").arg("finished").arg("output").arg("42");
     pipeline.arg("finished_at").arg(NOW).ignore();
     pipeline.cmd("EXPIRE").arg(job_key(id)).arg(604_800).ignore();
-    pipeline.cmd("LREM").arg(IN_FLIGHT).arg(1).arg(id).ignore();
     pipeline.cmd("RPUSH").arg(reply_key(id)).arg("finished").ignore();
     pipeline.cmd("EXPIRE").arg(reply_key(id)).arg(60).ignore();
 }

@@ -98,6 +98,8 @@ impl Folder {
 /// Which services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Staff {
+    /// Redis alone, for what is asked of the store directly.
+    Nobody,
     /// Gateway and supervisor; jobs stay in their queues.
     NoRunner,
     /// And one runner, for OSIS.
@@ -132,6 +134,7 @@ impl Node {
                 command.env("HERO_LAUNCHER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
                 services.push(Process::start("launcher", &mut command, &path)?);
             }
+            Staff::Nobody => return Ok(Self { services, gateway, redis, _folder: folder }),
             Staff::NoRunner | Staff::OneRunner => {
                 let grpc = free_address()?;
                 services.push(gateway_process(binaries, gateway, grpc, &path)?);
@@ -152,6 +155,7 @@ impl Node {
     async fn ready(&mut self, staff: Staff) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIME;
         let probe = match staff {
+            Staff::Nobody => return Ok(()),
             Staff::NoRunner => r#"{"jsonrpc":"2.0","id":0,"method":"list_jobs","params":[]}"#.to_owned(),
             Staff::OneRunner | Staff::Launcher => Load::osis(Call::Run, 1, 1).text(0),
         };
@@ -276,11 +280,10 @@ fn runner_process(
 ) -> anyhow::Result<Process> {
     let mut command = binaries.command("runner");
     command
-        .args(["--redis-url", &redis.url()])
-        .env("HERO_RUNNER__ID", RUNNER_ID)
+        .args(["--redis-url", &redis.url(), "--id", RUNNER_ID, "--listen", "tcp://127.0.0.1:0"])
         .env("HERO_RUNNER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
     if let Some(slots) = options.slots {
-        command.env("HERO_RUNNER__SLOTS", slots.to_string());
+        command.env("HERO_RUNNER__OSIS__SLOTS", slots.to_string());
     }
     Process::start("runner", &mut command, folder)
 }

@@ -26,7 +26,7 @@ struct Spent {
 }
 
 pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let node = bench.node("exchange", Staff::NoRunner).await?;
+    let node = bench.node("exchange", Staff::Nobody).await?;
     let store = node.store()?;
     let session = sign_in(&store).await?;
     let steps = bench.sizes.exchanged.div_ceil(STEP);
