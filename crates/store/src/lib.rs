@@ -4,12 +4,22 @@
 //! claimed job is in exactly one of queue, in-flight list and ended, and that a late report of a replaced
 //! attempt changes nothing. No other crate spells a key. It must never know a port, a wire format or a scope.
 
+mod answer;
 mod api;
+mod create;
 mod error;
+mod exchange;
 mod fitness;
-pub mod model;
+mod keys;
+mod list;
+mod log;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "model")]
+pub mod probe;
+mod record;
+mod runners;
+mod scripts;
 mod store;
 mod waits;
 mod work;

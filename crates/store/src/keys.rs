@@ -1,0 +1,134 @@
+//! Every key of the job store, in one place; the scripts get the same names as Lua constants.
+
+use hero_domain::{CircleKey, JobId, JobLimits, Priority, RunnerId, ScriptType};
+
+use crate::Lane;
+
+pub(crate) const JOB: &str = "hero:job:";
+const LOGS: &str = ":logs";
+const DEPENDENTS: &str = ":dependents";
+const QUEUE: &str = "hero:q:work:type:";
+const GROUP: &str = ":group:";
+/// The older name of a circle's Rhai queue; its runners drain it too.
+const RHAI_TASKS: &str = "rhai_tasks:";
+const INFLIGHT: &str = "hero:q:inflight:";
+const CONTROL: &str = "hero:q:control:";
+const REPLY: &str = "hero:q:reply:";
+const DELAYED: &str = "hero:q:delayed";
+const RELEASE: &str = "hero:q:release";
+pub(crate) const LEASES: &str = "hero:leases";
+pub(crate) const RUNNERS: &str = "hero:runners";
+const RUNNER: &str = "hero:runner:";
+const STOPS: &str = ":stops";
+pub(crate) const EVENTS: &str = "hero:events";
+pub(crate) const INDEX: &str = "hero:jobs";
+const CONTEXT: &str = "hero:jobs:context:";
+pub(crate) const ERRORS: &str = "hero:jobs:status:error";
+pub(crate) const WAITING: &str = "hero:jobs:status:waiting_for_prerequisites";
+const IDEM: &str = "hero:idem:";
+const SWEEP_PLACE: &str = "hero:meta:sweep_place";
+/// The clock of a test, in milliseconds; only scripts made for one look at it.
+pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
+
+/// Events that are kept for a reader that falls behind; a wait that misses one finds out by a look.
+const EVENTS_KEPT: u32 = 2_048;
+/// Seconds that a reply is kept for a caller that pops it.
+const REPLY_KEPT_S: u32 = 60;
+
+/// The names and numbers above, for the scripts.
+pub(crate) fn as_lua() -> String {
+    let names = [
+        ("JOB", JOB),
+        ("LOGS", LOGS),
+        ("DEPENDENTS", DEPENDENTS),
+        ("QUEUE", QUEUE),
+        ("GROUP", GROUP),
+        ("INFLIGHT", INFLIGHT),
+        ("CONTROL", CONTROL),
+        ("REPLY", REPLY),
+        ("DELAYED", DELAYED),
+        ("RELEASE", RELEASE),
+        ("LEASES", LEASES),
+        ("RUNNERS", RUNNERS),
+        ("RUNNER", RUNNER),
+        ("STOPS", STOPS),
+        ("EVENTS", EVENTS),
+        ("INDEX", INDEX),
+        ("CONTEXT", CONTEXT),
+        ("ERRORS", ERRORS),
+        ("WAITING", WAITING),
+        ("IDEM", IDEM),
+        ("SWEEP_PLACE", SWEEP_PLACE),
+        ("TEST_CLOCK", TEST_CLOCK),
+        ("DEFAULT_CONTEXT", hero_domain::DEFAULT_CONTEXT),
+    ];
+    let limits = JobLimits::default();
+    let numbers = [
+        ("EVENTS_KEPT", u64::from(EVENTS_KEPT)),
+        ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
+        ("DEFAULT_RETENTION", limits.default_retention_s.into()),
+        ("DEFAULT_TIMEOUT", limits.default_timeout_s.into()),
+        ("DEFAULT_BACKOFF", limits.default_retry_backoff_ms),
+        ("MAX_BACKOFF", limits.max_retry_backoff_ms),
+        ("DEFAULT_DELIVERIES", limits.default_max_deliveries.into()),
+    ];
+    let names = names.iter().map(|(name, key)| format!("local {name} = '{key}'\n"));
+    let numbers = numbers.iter().map(|(name, value)| format!("local {name} = {value}\n"));
+    names.chain(numbers).collect()
+}
+
+pub(crate) fn job(id: JobId) -> String {
+    let mut text = [0; 36];
+    [JOB, id.as_uuid().hyphenated().encode_lower(&mut text)].concat()
+}
+
+pub(crate) fn job_log(id: JobId) -> String {
+    job(id) + LOGS
+}
+
+pub(crate) fn job_dependents(id: JobId) -> String {
+    job(id) + DEPENDENTS
+}
+
+pub(crate) fn context_index(context: &str) -> String {
+    [CONTEXT, context].concat()
+}
+
+pub(crate) fn inflight(runner: &RunnerId) -> String {
+    [INFLIGHT, runner.as_str()].concat()
+}
+
+pub(crate) fn control(runner: &RunnerId) -> String {
+    [CONTROL, runner.as_str()].concat()
+}
+
+pub(crate) fn runner(runner: &RunnerId) -> String {
+    [RUNNER, runner.as_str()].concat()
+}
+
+pub(crate) fn queue(script_type: ScriptType, circle: Option<&CircleKey>, priority: Priority) -> String {
+    let mut key = [QUEUE, script_type.as_key()].concat();
+    if let Some(circle) = circle {
+        key.push_str(GROUP);
+        key.push_str(circle.as_str());
+    }
+    match priority {
+        Priority::Normal => {}
+        Priority::High | Priority::Low => {
+            key.push(':');
+            key.push_str(priority.as_key());
+        }
+    }
+    key
+}
+
+/// The lists of a lane, in the order in which they are drained.
+pub(crate) fn lists(lane: &Lane, low_first: bool) -> Vec<String> {
+    let of = |priority| queue(lane.script_type, lane.circle.as_ref(), priority);
+    let mut lists = vec![of(Priority::High), of(Priority::Normal)];
+    if let Some(circle) = lane.circle.as_ref().filter(|_| lane.script_type == ScriptType::Osis) {
+        lists.push([RHAI_TASKS, circle.as_str()].concat());
+    }
+    lists.insert(if low_first { 0 } else { lists.len() }, of(Priority::Low));
+    lists
+}

@@ -1,0 +1,63 @@
+//! The scripts, each put together from its parts and ready to be called.
+
+use hero_redis::Script;
+
+use crate::keys;
+
+/// Which clock the scripts read.
+#[derive(Clone, Copy)]
+pub(crate) enum Clock {
+    /// Redis' own, so that clock skew between hosts cannot matter.
+    Redis,
+    /// One that a test moves.
+    Test,
+}
+
+pub(crate) struct Scripts {
+    pub(crate) create: Script,
+    pub(crate) start: Script,
+    pub(crate) stop: Script,
+    pub(crate) delete: Script,
+    pub(crate) log_append: Script,
+    pub(crate) exchange: Script,
+    pub(crate) sign_in: Script,
+    pub(crate) sign_out: Script,
+    pub(crate) renew: Script,
+    pub(crate) drain: Script,
+    pub(crate) sweep: Script,
+}
+
+const EVENTS: &str = include_str!("scripts/events.lua");
+const JOBS: &str = include_str!("scripts/jobs.lua");
+const SESSION: &str = include_str!("scripts/session.lua");
+const TAKE_BACK: &str = include_str!("scripts/take_back.lua");
+const TIME_TEXT: &str = include_str!("scripts/time_text.lua");
+const UNQUEUE: &str = include_str!("scripts/unqueue.lua");
+
+impl Scripts {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let names = keys::as_lua();
+        let clock = match clock {
+            Clock::Redis => include_str!("scripts/clock.lua"),
+            Clock::Test => include_str!("scripts/test_clock.lua"),
+        };
+        let script = |parts: &[&str]| {
+            let all: Vec<&str> =
+                [names.as_str(), clock, TIME_TEXT, EVENTS].into_iter().chain(parts.iter().copied()).collect();
+            Script::new(&all)
+        };
+        Self {
+            create: script(&[JOBS, include_str!("scripts/create.lua")]),
+            start: script(&[JOBS, include_str!("scripts/start.lua")]),
+            stop: script(&[JOBS, UNQUEUE, include_str!("scripts/stop.lua")]),
+            delete: script(&[JOBS, UNQUEUE, include_str!("scripts/delete.lua")]),
+            log_append: script(&[JOBS, include_str!("scripts/log_append.lua")]),
+            exchange: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/exchange.lua")]),
+            sign_in: script(&[JOBS, TAKE_BACK, include_str!("scripts/sign_in.lua")]),
+            sign_out: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/sign_out.lua")]),
+            renew: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/renew.lua")]),
+            drain: script(&[include_str!("scripts/drain.lua")]),
+            sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
+        }
+    }
+}

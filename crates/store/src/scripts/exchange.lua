@@ -1,0 +1,157 @@
+-- Reports ended attempts and asks for new jobs.
+--
+-- ARGV: runner, session, f; then for each of the f reports: id, attempt, how, and
+--   how 'F' (finished): output
+--   how 'E' (failed):   kind, text, 'o' and the output or '' and '', jitter
+--   how 'H' (handed back)
+-- then, when jobs are wanted or taken: want, l, l lists in order, t, t taken ids.
+-- Answers: drained (1 or 0), r, r refused ids, then 9 values for each claimed job.
+local inflight = INFLIGHT .. runner
+local refused = {}
+
+-- Whether a failed attempt leads to another one, after a pause.
+local function retry(id, key, job, kind, jitter)
+  local retries = number(job[5], 0)
+  if retries == 0 or (kind ~= 'script_failed' and kind ~= 'timeout') then return false end
+  local failures = number(job[6], 0) + 1
+  local pause = number(job[7], DEFAULT_BACKOFF) * 2 ^ math.min(failures - 1, 40)
+  pause = math.floor(math.min(pause, MAX_BACKOFF) * (1 + tonumber(jitter)))
+  call('HSET', key, 'retries', retries - 1, 'failures', failures)
+  delay(id, key, NOW + pause)
+  return true
+end
+
+local function report_other(id, key, marks, how, at)
+  local job = call('HMGET', key, 'script_type', 'circle', 'priority', 'max_deliveries', 'retries',
+    'failures', 'retry_backoff_ms')
+  if how == 'E' then
+    local kind, text = ARGV[at], ARGV[at + 1]
+    local output = ARGV[at + 2] == 'o' and ARGV[at + 3] or nil
+    if has(marks, 'x') then
+      fail(id, 'stopped', text, output)
+    elseif not retry(id, key, job, kind, ARGV[at + 4]) then
+      fail(id, kind, text, output)
+    end
+  elseif has(marks, 'x') then
+    fail(id, 'stopped', 'stopped while it ran')
+  elseif number(job[4], DEFAULT_DELIVERIES) <= 1 then
+    fail(id, 'runner_lost', 'runner ' .. runner
+      .. ' handed it back, and it may be delivered only once; ask for more deliveries if it can run again')
+  else
+    requeue(id, key, job[1], job[2], job[3])
+  end
+end
+
+local at = 4
+local finished = {}
+for _ = 1, tonumber(ARGV[3]) do
+  local id, how = ARGV[at], ARGV[at + 2]
+  local key = JOB .. id
+  local job = call('HMGET', key, 'status', 'attempt', 'runner_id', 'retention', 'marks')
+  if job[2] ~= ARGV[at + 1] or job[3] ~= runner then
+    refused[#refused + 1] = id
+  elseif job[1] == 'started' then
+    -- First of all a write that Redis allows when its memory is used up: so the others are allowed too.
+    call('LREM', inflight, 1, id)
+    if how == 'F' then
+      call('HSET', key, 'status', 'finished', 'output', ARGV[at + 3], 'finished_at', NOW_TEXT)
+      if job[5] then
+        keep(id, key, job[4], job[5])
+        if has(job[5], 'd') then settle(id, true) end
+      elseif job[4] ~= '0' then
+        call('EXPIRE', key, job[4] or DEFAULT_RETENTION)
+      end
+      reply(id, 'finished')
+      finished[#finished + 1] = id
+    else
+      report_other(id, key, job[5], how, at + 3)
+    end
+  end
+  at = at + (how == 'F' and 4 or how == 'E' and 8 or 3)
+end
+if #finished > 0 then happened['finished'] = finished end
+flush()
+
+local answer, started = {0, #refused, unpack(refused)}, {}
+
+-- Gives a job to the runner, if it can still be claimed.
+local function claim(id)
+  local key = JOB .. id
+  local job = redis.pcall('HMGET', key, 'script', 'status', 'attempt', 'script_type', 'caller_id', 'context_id',
+    'timeout', 'env_vars', 'traceparent', 'entry')
+  if not (job[1] or job[4]) or (job[2] ~= 'dispatched' and string.lower(job[2] or 'dispatched') ~= 'dispatched') then
+    return false
+  end
+  local attempt = number(job[3], 0) + 1
+  call('HSET', key, 'status', 'started', 'attempt', attempt, 'runner_id', runner, 'started_at', NOW_TEXT)
+  if not job[10] then
+    -- An outside producer wrote only the hash and the queue: the job is known from now on.
+    local context = job[6] or DEFAULT_CONTEXT
+    local entry = call('XADD', INDEX, '*', 'id', id, 'c', context)
+    call('XADD', CONTEXT .. context, entry, 'id', id)
+    call('HSET', key, 'id', id, 'entry', entry)
+    call('HSETNX', key, 'created_at', NOW_TEXT)
+    call('HSETNX', key, 'queued_at', NOW_TEXT)
+  end
+  started[#started + 1] = id
+  local n = #answer
+  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, attempt, job[1], job[4]
+  answer[n + 5], answer[n + 6], answer[n + 7], answer[n + 8] = job[5], job[6], job[7], job[8]
+  answer[n + 9] = job[9]
+  return true
+end
+
+-- Jobs that the wait for work has put into the runner's hands already.
+local function claim_taken(from, to, want)
+  local beyond = {}
+  for i = from, to do
+    local id = ARGV[i]
+    if call('LPOS', inflight, id) then
+      if #started >= want then
+        beyond[#beyond + 1] = id
+      elseif not claim(id) and redis.pcall('HGET', JOB .. id, 'status') ~= 'started' then
+        call('LREM', inflight, 1, id)
+      end
+    end
+  end
+  for i = #beyond, 1, -1 do
+    local id = beyond[i]
+    local job = redis.pcall('HMGET', JOB .. id, 'script_type', 'circle', 'priority', 'status')
+    if job[4] ~= 'started' then
+      call('LREM', inflight, 1, id)
+      if string.lower(job[4] or 'dispatched') == 'dispatched' and job[1] then
+        put_back(id, job[1], job[2], job[3])
+      end
+    end
+  end
+end
+
+-- Jobs from the lists, in order; answers whether all were found empty.
+local function claim_queued(first, lists, want)
+  local list, looks = 0, 0
+  while #started < want and looks < 1000 do
+    if list == lists then return true end
+    local ids = call('LPOP', ARGV[first + list], want - #started)
+    if ids then
+      looks = looks + #ids
+      local held = {}
+      for _, id in ipairs(ids) do
+        if claim(id) then held[#held + 1] = id end
+      end
+      if #held > 0 then call('RPUSH', inflight, unpack(held)) end
+    else
+      list = list + 1
+    end
+  end
+  return false
+end
+
+if ARGV[at] then
+  local want, lists = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local taken = at + 2 + lists
+  claim_taken(taken + 1, taken + tonumber(ARGV[taken]), want)
+  if claim_queued(at + 2, lists, want) then answer[1] = 1 end
+end
+if #started > 0 then happened['started'] = started end
+announce()
+return answer

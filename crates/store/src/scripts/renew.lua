@@ -1,0 +1,34 @@
+-- Renews the lease of a runner's jobs. ARGV: runner, session, busy, the ids that it holds.
+-- Answers: draining (1 or 0), then the ids of jobs that it shall stop.
+local key = RUNNER .. runner
+local presence = call('HMGET', key, 'lease_ms', 'unknown', 'draining')
+call('ZADD', LEASES, NOW + presence[1], runner)
+local known = {}
+for i = 4, #ARGV do known[ARGV[i]] = true end
+
+-- What is in its list and unknown to it for two renewals: the answer that brought it was lost.
+local before, held, unknown = presence[2] or '', {}, {}
+for _, id in ipairs(call('LRANGE', INFLIGHT .. runner, 0, -1)) do
+  held[id] = true
+  if not known[id] then
+    if #unknown < 100 and string.find(before, id, 1, true) then
+      call('LREM', INFLIGHT .. runner, 0, id)
+      take_back(runner, id)
+    else
+      unknown[#unknown + 1] = id
+    end
+  end
+end
+call('HSET', key, 'busy', ARGV[3], 'seen_at', NOW, 'unknown', table.concat(unknown, ' '))
+
+local answer = {presence[3] == '1' and 1 or 0}
+for _, id in ipairs(call('SMEMBERS', key .. STOPS)) do
+  if held[id] or known[id] then
+    answer[#answer + 1] = id
+  else
+    call('SREM', key .. STOPS, id)
+  end
+end
+flush()
+announce()
+return answer

@@ -1,0 +1,63 @@
+-- One bounded step of upkeep.
+-- Answers: promoted, requeued, ended, released, forgotten, more (1 or 0), due time of the next delayed job or ''.
+local LIMIT = 100
+local promoted, more = 0, false
+
+-- Delayed jobs whose time has come.
+local due = call('ZRANGEBYSCORE', DELAYED, '-inf', NOW, 'LIMIT', 0, LIMIT)
+for _, id in ipairs(due) do
+  call('ZREM', DELAYED, id)
+  local key = JOB .. id
+  local job = call('HMGET', key, 'status', 'script_type', 'circle', 'priority')
+  if job[1] == 'dispatched' then
+    enqueue(id, key, job[2], job[3], job[4])
+    promoted = promoted + 1
+  end
+end
+more = #due == LIMIT
+
+-- A runner whose lease is over.
+local requeued, ended = 0, 0
+local lost = call('ZRANGEBYSCORE', LEASES, '-inf', NOW, 'LIMIT', 0, 1)[1]
+if lost then
+  local rest
+  requeued, ended, rest = take_all_back(lost, LIMIT)
+  if not rest then forget_runner(lost) end
+  more = true
+end
+
+-- Dependents that an end has left over.
+local released = 0
+local left = call('LPOP', RELEASE)
+if left then
+  local id, is_finished = string.match(left, '^(%S+) (%d)$')
+  local before = budget
+  settle(id, is_finished == '1')
+  released = before - budget
+  more = true
+end
+flush()
+
+-- Index entries of jobs that are gone, from the old end on, a piece at a time.
+local forgotten = 0
+local from = call('GET', SWEEP_PLACE)
+local entries = call('XRANGE', INDEX, from and '(' .. from or '-', '+', 'COUNT', LIMIT)
+for _, entry in ipairs(entries) do
+  local id, context = entry[2][2], entry[2][4]
+  if call('EXISTS', JOB .. id) == 0 then
+    call('XDEL', INDEX, entry[1])
+    call('XDEL', CONTEXT .. context, entry[1])
+    call('ZREM', ERRORS, id)
+    call('ZREM', WAITING, id)
+    forgotten = forgotten + 1
+  end
+end
+if #entries == LIMIT then
+  call('SET', SWEEP_PLACE, entries[LIMIT][1])
+  if forgotten == LIMIT then more = true end
+elseif from then
+  call('DEL', SWEEP_PLACE)
+end
+announce()
+local next_due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or ''
+return {promoted, requeued, ended, released, forgotten, more and 1 or 0, next_due}
