@@ -16,7 +16,7 @@ mod log;
 #[cfg(feature = "model")]
 pub mod model;
 #[cfg(feature = "model")]
-pub mod probe;
+mod probe;
 mod record;
 mod runners;
 mod scripts;

@@ -1,27 +1,15 @@
-//! For tests only: a store whose clock the test moves, and a look at where every job is.
+//! For tests only: a store whose clock the test moves.
 
-use hero_domain::Timestamp;
-use hero_redis::{RedisConfig, cmd};
+use hero_redis::RedisConfig;
 
-use crate::{Result, Store, keys, scripts::Clock};
+use crate::{Result, Store, scripts::Clock};
 
 impl Store {
-    /// A store whose scripts go by the clock that [`Store::set_test_clock`] sets.
+    /// A store whose scripts go by the clock in `hero:meta:test_clock` (milliseconds), which a test sets.
     ///
     /// # Errors
     /// An address that cannot be used.
     pub fn connect_with_test_clock(config: &RedisConfig) -> Result<Self> {
         Self::with_clock(config, Clock::Test)
-    }
-
-    /// Sets the clock of a store that was made with one.
-    ///
-    /// # Errors
-    /// [`crate::Error::Unavailable`].
-    pub async fn set_test_clock(&self, now: Timestamp) -> Result<()> {
-        let mut set = cmd("SET");
-        set.arg(keys::TEST_CLOCK).arg(now.as_millis());
-        self.link().call::<()>(&set).await?;
-        Ok(())
     }
 }
