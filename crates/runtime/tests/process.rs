@@ -1,123 +1,14 @@
 //! The life of a real process: what it says, how it ends, and with which exit code. The process is the example
 //! `smallest`.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
-    sync::mpsc,
-    time::Duration,
-};
+mod running;
 
-use hero_runtime::{Address, admin::ask_ready};
-use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::ExitStatusExt as _;
+
+use hero_runtime::admin::ask_ready;
+use running::{PATIENCE, Running, command, run, text};
+use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// Longer than anything here takes; only a failure waits so long.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Cargo builds a package's examples before it runs its tests, into the folder beside theirs.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/smallest");
-    assert!(path.exists(), "{} is missing: build it with cargo build --examples", path.display());
-    path
-}
-
-fn command(dir: &Path, variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(program());
-    command
-        .env_clear()
-        .env("HERO_SMALLEST__ADMIN__LISTEN", format!("unix://{}/admin.sock", dir.display()))
-        .env("HERO_SMALLEST__LISTEN", "tcp://127.0.0.1:0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    for (key, value) in variables {
-        command.env(format!("HERO_SMALLEST__{key}"), value);
-    }
-    command
-}
-
-/// A running service; killed, whatever happens, when the test ends.
-struct Running {
-    child: Child,
-    log: mpsc::Receiver<Value>,
-    dir: TempDir,
-}
-
-impl Running {
-    fn start(variables: &[(&str, &str)]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), variables)
-    }
-
-    fn start_in(dir: TempDir, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(dir.path(), variables).spawn().unwrap();
-        let log = read_log(child.stderr.take().unwrap());
-        Self { child, log, dir }
-    }
-
-    /// Waits for a log line and returns it.
-    fn line(&self, message: &str) -> Value {
-        loop {
-            let line =
-                self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it never logged `{message}`"));
-            if line["message"] == message {
-                return line;
-            }
-        }
-    }
-
-    fn grpc(&self) -> Address {
-        let line = self.line("serving");
-        line["addresses"].as_str().unwrap().strip_prefix("grpc ").unwrap().parse().unwrap()
-    }
-
-    fn admin(&self) -> Address {
-        Address::Unix(self.dir.path().join("admin.sock"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn end(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has usually ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn read_log(stderr: ChildStderr) -> mpsc::Receiver<Value> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines() {
-            let line = line.unwrap();
-            let value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("`{line}` is not JSON"));
-            if sender.send(value).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    command(dir.path(), variables).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
 
 #[test]
 fn a_bad_configuration_is_exit_64_and_names_the_key() {

@@ -113,6 +113,8 @@ pub struct Metrics {
     pub waiters: UpDownCounter,
     /// See [`names::LIMIT_REFUSED`].
     pub limit_refused: Counter,
+    /// See [`names::SWEPT`].
+    pub swept: Counter,
     /// See [`names::TASK_RESTARTS`].
     pub task_restarts: Counter,
 }
@@ -149,6 +151,7 @@ impl Metrics {
             connections: up_down(names::CONNECTIONS, "{connection}", "Connections that are open"),
             waiters: up_down(names::WAITERS, "{caller}", "Callers that wait for a job to end"),
             limit_refused: counter(names::LIMIT_REFUSED, "{call}", "Calls refused by a limit"),
+            swept: counter(names::SWEPT, "{job}", "What upkeep of the job store has done"),
             task_restarts: counter(names::TASK_RESTARTS, "{restart}", "Background tasks started again"),
         }
     }

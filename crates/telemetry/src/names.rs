@@ -36,6 +36,8 @@ pub const CONNECTIONS: &str = "hero.connections";
 pub const WAITERS: &str = "hero.job.waiters";
 /// Calls refused by a limit of ours.
 pub const LIMIT_REFUSED: &str = "hero.limit.refused";
+/// What upkeep of the job store has done, by kind.
+pub const SWEPT: &str = "hero.store.swept";
 /// Background tasks that ended and were started again.
 pub const TASK_RESTARTS: &str = "hero.task.restarts";
 /// Resident memory, in bytes.
@@ -93,7 +95,7 @@ pub const SCRIPT_TYPE: &str = "hero.script_type";
 pub const REASON: &str = "reason";
 /// The name of a background task.
 pub const TASK: &str = "task";
-/// The kind of a connection: `http`, `websocket`, `grpc`.
+/// The kind of a connection (`http`, `websocket`, `grpc`) or of a piece of upkeep (`promoted`, `requeued` …).
 pub const KIND: &str = "kind";
 
 /// Stands for a method that is not in the known list, so that callers cannot make series.

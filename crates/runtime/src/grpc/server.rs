@@ -150,14 +150,18 @@ async fn report_health(
     shutdown: Shutdown,
 ) -> Infallible {
     loop {
-        let is_serving = health.is_ready() && !shutdown.is_draining();
-        let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let is_ready = health.is_ready();
+        let status = if is_ready && !shutdown.is_draining() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for name in names.iter().copied().chain([""]) {
             reporter.set_service_status(name, status).await;
         }
         tokio::select! {
-            () = health.wait(!health.is_ready()) => {}
-            () = shutdown.draining(), if !shutdown.is_draining() => {}
+            () = health.wait(!is_ready) => {}
+            () = shutdown.draining(), if status == ServingStatus::Serving => {}
         }
     }
 }
