@@ -1,0 +1,238 @@
+//! The port of jobs over the store: the truth that every other implementation of it asks.
+
+mod waiting;
+
+use std::{slice, sync::Arc, time::Duration};
+
+use hero_domain::{
+    ApiError, Caller, DEFAULT_CONTEXT, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, LogPage, NewJob,
+    Reason, Result, Scope, ports::Jobs,
+};
+use hero_proto::MAX_LOG_PAGE_BYTES;
+use hero_store::{Created, Error, JobStore as _, Store, Waits};
+use hero_telemetry::{Attributes, metrics, names, trace_context};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{SubmitConfig, WaitConfig},
+    readiness::Gate,
+    submissions::Submissions,
+    waiters::Waiters,
+};
+
+/// The jobs of this node.
+pub(crate) struct StoredJobs {
+    store: Store,
+    gate: Gate,
+    limits: Arc<JobLimits>,
+    submissions: Submissions<Store>,
+    waits: Waits,
+    waiters: Waiters,
+    wait: WaitConfig,
+    /// Ends every wait, when the process is about to stop.
+    closing: CancellationToken,
+}
+
+impl StoredJobs {
+    /// Needs a tokio runtime.
+    pub(crate) fn new(
+        store: Store,
+        waits: Waits,
+        gate: Gate,
+        limits: JobLimits,
+        (submit, wait): (SubmitConfig, WaitConfig),
+        closing: CancellationToken,
+    ) -> Self {
+        Self {
+            submissions: Submissions::new(store.clone(), submit),
+            waiters: Waiters::new(wait.max_waiters),
+            limits: Arc::new(limits),
+            store,
+            gate,
+            waits,
+            wait,
+            closing,
+        }
+    }
+
+    /// Every call passes here first.
+    fn enter(&self, caller: &Caller) -> Result<()> {
+        caller.require(Scope::User)?;
+        self.gate.check()
+    }
+
+    /// Fills in what the caller left open, and checks every bound. In a circle the job is the circle's,
+    /// whatever was written.
+    fn admit(&self, caller: &Caller, job: &mut NewJob) -> Result<()> {
+        if job.caller_id.is_empty() {
+            job.caller_id.clone_from(&caller.name);
+        }
+        job.circle.clone_from(&caller.circle);
+        if let Some(circle) = &caller.circle {
+            circle.as_str().clone_into(&mut job.context_id);
+        } else if job.context_id.is_empty() {
+            DEFAULT_CONTEXT.clone_into(&mut job.context_id);
+        }
+        if job.traceparent.is_none() {
+            job.traceparent = trace_context::current_traceparent();
+        }
+        job.validate(&self.limits)
+    }
+
+    /// Creates and starts one job.
+    async fn submit_one(&self, job: NewJob) -> Result<Created> {
+        let script_type = job.script_type;
+        let created = self.submissions.submit(vec![job]).await?.map_err(of_one)?;
+        let created =
+            created.into_iter().next().ok_or_else(|| ApiError::internal("the store created nothing"))?;
+        if created.is_new {
+            count_sent(script_type.as_key(), 1);
+        }
+        Ok(created)
+    }
+}
+
+impl Jobs for StoredJobs {
+    async fn create(&self, caller: &Caller, mut job: NewJob) -> Result<JobId> {
+        self.enter(caller)?;
+        self.admit(caller, &mut job)?;
+        let created = self.store.create(slice::from_ref(&job), false).await.map_err(of_one)?;
+        created
+            .first()
+            .map(|created| created.id)
+            .ok_or_else(|| ApiError::internal("the store created nothing"))
+    }
+
+    async fn start(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter(caller)?;
+        self.store.start(id, confine(caller)).await?;
+        Ok(())
+    }
+
+    async fn submit(&self, caller: &Caller, mut jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
+        self.enter(caller)?;
+        check_batch(jobs.len(), self.limits.max_submit_jobs)?;
+        for (index, job) in jobs.iter_mut().enumerate() {
+            self.admit(caller, job).map_err(|error| {
+                let field = error.field().unwrap_or_default();
+                let field = format!("jobs[{index}].{field}");
+                error.with_field(field)
+            })?;
+        }
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let types: Vec<_> = jobs.iter().map(|job| job.script_type).collect();
+        let created = self.submissions.submit(jobs).await??;
+        for script_type in hero_domain::ScriptType::ALL {
+            let is_sent = |(own, created): &(_, &Created)| *own == script_type && created.is_new;
+            count_sent(script_type.as_key(), types.iter().zip(&created).filter(is_sent).count() as u64);
+        }
+        Ok(created.into_iter().map(|created| created.id).collect())
+    }
+
+    async fn run(&self, caller: &Caller, mut job: NewJob, wait: Option<Duration>) -> Result<Job> {
+        self.enter(caller)?;
+        self.admit(caller, &mut job)?;
+        self.run_admitted(caller, job, wait).await
+    }
+
+    async fn wait(&self, caller: &Caller, id: JobId, wait: Option<Duration>) -> Result<Job> {
+        self.enter(caller)?;
+        self.wait_for(caller, id, wait).await
+    }
+
+    async fn get(&self, caller: &Caller, id: JobId) -> Result<Job> {
+        self.enter(caller)?;
+        Ok(self.store.get(id, confine(caller)).await?)
+    }
+
+    async fn status(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        self.enter(caller)?;
+        Ok(self.store.status(id, confine(caller)).await?)
+    }
+
+    async fn logs(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        from: Option<String>,
+        max_bytes: usize,
+    ) -> Result<LogPage> {
+        self.enter(caller)?;
+        let max_bytes = max_bytes.min(MAX_LOG_PAGE_BYTES);
+        Ok(self.store.read_log(id, confine(caller), from.as_deref(), max_bytes).await?)
+    }
+
+    async fn list(&self, caller: &Caller, mut filter: JobFilter) -> Result<JobPage> {
+        self.enter(caller)?;
+        let limit = filter.limit.unwrap_or(self.limits.default_list_page);
+        check_page(limit, self.limits.max_list_page)?;
+        filter.limit = Some(limit);
+        if let Some(circle) = confine(caller) {
+            if filter.context_id.as_deref().is_some_and(|context| context != circle) {
+                return Ok(JobPage::default());
+            }
+            filter.context_id = Some(circle.to_owned());
+        }
+        Ok(self.store.list(&filter).await?)
+    }
+
+    async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter(caller)?;
+        self.store.stop(id, confine(caller)).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {
+        self.enter(caller)?;
+        Ok(self.store.delete(id, confine(caller)).await?)
+    }
+
+    async fn clear(&self, caller: &Caller) -> Result<u64> {
+        self.enter(caller)?;
+        Ok(self.store.clear(confine(caller)).await?)
+    }
+}
+
+/// The context that a caller's calls are confined to.
+fn confine(caller: &Caller) -> Option<&str> {
+    caller.circle.as_ref().map(|circle| circle.as_str())
+}
+
+/// The store names the job of a batch; a call for one job has none to name.
+fn of_one(error: Error) -> ApiError {
+    let error = ApiError::from(error);
+    match error.field().and_then(|field| field.strip_prefix("jobs[0].")).map(str::to_owned) {
+        Some(field) => error.with_field(field),
+        None => error,
+    }
+}
+
+fn check_batch(count: usize, most: usize) -> Result<()> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Reason::BatchTooLarge,
+        format!("{count} jobs; at most {most} are taken, so send them in parts"),
+    )
+    .with_field("jobs"))
+}
+
+fn check_page(limit: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&limit) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Reason::InvalidParams,
+        format!("{limit} is out of range; 1 to {most} are taken, and the cursor leads to the rest"),
+    )
+    .with_field("limit"))
+}
+
+fn count_sent(script_type: &'static str, amount: u64) {
+    if amount > 0 {
+        metrics().messages_sent.add(amount, &Attributes::new(&[(names::SCRIPT_TYPE, script_type)]));
+    }
+}

@@ -1,0 +1,92 @@
+//! The life of a supervisor.
+
+use anyhow::Context as _;
+use hero_config::Overrides;
+use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server};
+use hero_runtime::{Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc};
+use hero_store::{Store, Waits};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Flags, SupervisorConfig},
+    jobs::StoredJobs,
+    keys::ConfiguredKeys,
+    readiness::Gate,
+    runners::StoredRunners,
+    upkeep::Upkeep,
+};
+
+/// Keeps jobs in Redis and queues them; serves the contracts of jobs, runners and keys over gRPC.
+pub struct Supervisor {
+    config: SupervisorConfig,
+    listener: Listener,
+    store: Store,
+    health: Health,
+    redis: Condition,
+}
+
+impl Service for Supervisor {
+    const NAME: &'static str = "supervisor";
+    const ABOUT: &'static str = "Keeps jobs in Redis and queues them; serves the job contract over gRPC";
+
+    type Config = SupervisorConfig;
+    type Flags = Flags;
+
+    fn overrides(flags: Flags) -> Overrides {
+        flags.overrides()
+    }
+
+    async fn bind(config: SupervisorConfig, cx: &Context) -> anyhow::Result<Self> {
+        let store = Store::connect(&config.redis).context("the address of redis cannot be used")?;
+        let listener = Listener::bind(&config.listen).await?;
+        let redis = cx.health.condition("redis");
+        Ok(Self { config, listener, store, health: cx.health.clone(), redis })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses::new().with("grpc", self.listener.address().clone())
+    }
+
+    async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let Self { config, listener, store, health, redis } = self;
+        let gate = Gate::closed();
+        let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
+        let waits = Waits::start(store.clone(), stop_events.clone());
+
+        let jobs = StoredJobs::new(
+            store.clone(),
+            waits,
+            gate.clone(),
+            config.jobs,
+            (config.submit, config.wait),
+            closing.clone(),
+        );
+        let runners = StoredRunners { store: store.clone(), gate: gate.clone() };
+        let server = grpc::Server::new(&config.grpc, &health)
+            .add_service(job_server(jobs))
+            .add_service(runner_server(runners))
+            .add_service(key_server(ConfiguredKeys(config.secrets)))
+            .descriptors(FILE_DESCRIPTOR_SET);
+        let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
+
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.essential("grpc", server.serve(listener, shutdown.clone()));
+        tasks.restartable("upkeep", {
+            let shutdown = shutdown.clone();
+            move || upkeep.clone().run(shutdown.clone())
+        });
+        let end_of_waits = tokio::spawn(end_waits(shutdown, closing));
+        let finished = tasks.finish().await;
+        end_of_waits.abort();
+        stop_events.cancel();
+        finished
+    }
+}
+
+/// Half the grace is for jobs to end; then whoever still waits is told that the job goes on without this
+/// server, while there is time to say so.
+async fn end_waits(shutdown: Shutdown, closing: CancellationToken) {
+    shutdown.requested().await;
+    tokio::time::sleep(shutdown.grace() / 2).await;
+    closing.cancel();
+}
