@@ -36,7 +36,7 @@ impl State {
     fn claim(&mut self, runner: &RunnerId, claim: &Claim, answer: &mut Exchanged) {
         let mut beyond = Vec::new();
         for id in &claim.taken {
-            if !self.is_waiting_in_hand(runner, *id) {
+            if !self.is_waiting_in_hand(runner, *id) || beyond.contains(id) {
                 continue;
             }
             if answer.jobs.len() < claim.want {

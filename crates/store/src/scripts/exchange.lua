@@ -118,8 +118,9 @@ local function claim_taken(from, to, want)
     local id = beyond[i]
     local job = redis.pcall('HMGET', JOB .. id, 'script_type', 'circle', 'priority', 'status')
     if job[4] ~= 'started' then
-      call('LREM', inflight, 1, id)
-      if string.lower(job[4] or 'dispatched') == 'dispatched' and job[1] then
+      -- Held once: an id that is named twice must not be queued twice.
+      local is_held = call('LREM', inflight, 1, id) == 1
+      if is_held and string.lower(job[4] or 'dispatched') == 'dispatched' and job[1] then
         put_back(id, job[1], job[2], job[3])
       end
     end

@@ -30,6 +30,7 @@ promises![
     a_taken_job_that_was_deleted_is_dropped,
     a_taken_job_of_somebody_else_is_not_claimed,
     the_same_taken_twice_is_claimed_once,
+    the_same_taken_twice_goes_back_once,
     a_stopped_job_in_the_queue_is_not_claimed,
     a_deleted_job_in_the_queue_is_not_claimed,
     a_claim_and_a_finish_are_one_call,
@@ -259,6 +260,14 @@ async fn the_same_taken_twice_is_claimed_once<F: Fixture>(w: World<F>) {
     let job = w.job(taken).await;
     assert_eq!((job.status, job.attempt), (JobStatus::Started, 1));
     assert_eq!(w.places().await.inflight[&runner.runner], vec![taken]);
+}
+
+async fn the_same_taken_twice_goes_back_once<F: Fixture>(w: World<F>) {
+    let jobs = w.submit_many(2).await;
+    let runner = w.runner("a").await;
+    let taken = w.taken(&runner).await;
+    w.ask(&runner, &Claim { taken: vec![taken, taken], ..claim(0) }).await;
+    assert_eq!(w.queued().await, jobs);
 }
 
 async fn a_stopped_job_in_the_queue_is_not_claimed<F: Fixture>(w: World<F>) {

@@ -2,12 +2,14 @@
 //! the two; and many claimers on one Redis.
 
 mod fixture;
+mod histories;
 #[macro_use]
 mod promises;
-// mod redis_store;
+mod redis_store;
 mod world;
 
 mod claiming;
+mod concurrency;
 mod confining;
 mod creating;
 mod finishing;

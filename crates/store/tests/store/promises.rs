@@ -9,7 +9,6 @@ macro_rules! promises {
                 super::$name($crate::world::World::<$crate::fixture::InMemory>::open().await).await;
             })*
         }
-        #[cfg(any())]
         mod on_redis {
             $(#[tokio::test]
             async fn $name() {

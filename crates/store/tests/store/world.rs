@@ -100,6 +100,10 @@ impl<F: Fixture> World<F> {
         Self { fixture: F::open().await }
     }
 
+    pub(crate) fn fixture(&self) -> &F {
+        &self.fixture
+    }
+
     pub(crate) async fn advance(&self, ms: i64) {
         self.fixture.advance(ms).await;
     }
@@ -109,8 +113,12 @@ impl<F: Fixture> World<F> {
     }
 
     /// What the wait for work does.
+    pub(crate) async fn take_from(&self, runner: &RunnerId, lane: &Lane, priority: Priority) -> Option<JobId> {
+        self.fixture.take(runner, lane, priority).await
+    }
+
     pub(crate) async fn take(&self, session: &Session, priority: Priority) -> Option<JobId> {
-        self.fixture.take(&session.runner, &osis_lane(), priority).await
+        self.take_from(&session.runner, &osis_lane(), priority).await
     }
 
     /// Takes the next normal job, which must be there.
