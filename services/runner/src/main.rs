@@ -1,1 +1,5 @@
-fn main() {}
+//! The runner as a process.
+
+fn main() -> std::process::ExitCode {
+    hero_runtime::main::<hero_runner::Runner>()
+}

@@ -1,0 +1,115 @@
+//! What a script can see and do: the job's variables, a log, and nothing of this machine.
+//!
+//! One interpreter serves all jobs, so whatever belongs to a job is found through the thread that runs it.
+
+use std::{
+    cell::RefCell,
+    thread,
+    time::{Duration, Instant},
+};
+
+use hero_domain::LogStream;
+use rhai::{Dynamic, Engine, EvalAltResult, Position, module_resolvers::DummyModuleResolver};
+
+use super::OsisConfig;
+use crate::attempt::Run;
+
+/// A script is asked to end, and the clock looked at, once in so many steps.
+const STEPS_BETWEEN_LOOKS: u64 = 32;
+/// A sleeping script looks so often whether it has to end.
+const SLEEP_SLICE: Duration = Duration::from_millis(20);
+
+thread_local! {
+    static RUNNING: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+/// Marks a job as the one that this thread runs.
+pub(super) fn enter(run: Run) -> Running {
+    RUNNING.set(Some(run));
+    Running
+}
+
+/// This thread runs a job.
+pub(super) struct Running;
+
+impl Running {
+    /// It runs none any more.
+    pub(super) fn leave(self) -> Option<Run> {
+        RUNNING.take()
+    }
+}
+
+/// Looks at the job that this thread runs.
+pub(super) fn with_run<T>(look: impl FnOnce(&Run) -> T) -> Option<T> {
+    RUNNING.with_borrow(|run| run.as_ref().map(look))
+}
+
+fn has_to_end() -> bool {
+    with_run(|run| run.attempt().interrupt().is_some()).unwrap_or(true)
+}
+
+/// The interpreter.
+pub(super) fn engine(config: &OsisConfig) -> Engine {
+    let mut engine = Engine::new();
+    engine
+        .set_max_call_levels(config.max_call_levels)
+        .set_max_expr_depths(config.max_expression_depth, config.max_expression_depth)
+        .set_max_variables(config.max_variables)
+        .set_max_string_size(config.max_string_bytes)
+        .set_max_array_size(config.max_array_elements)
+        .set_max_map_size(config.max_map_members)
+        .set_max_operations(config.max_operations)
+        .set_max_modules(0)
+        .set_module_resolver(DummyModuleResolver::new())
+        .disable_symbol("eval")
+        .disable_symbol("import")
+        .disable_symbol("export");
+    engine.on_progress(|steps| (steps % STEPS_BETWEEN_LOOKS == 0 && has_to_end()).then_some(Dynamic::UNIT));
+    engine.on_print(|text| log(text.to_owned()));
+    engine.on_debug(|text, _, position| match position.line() {
+        Some(line) => log(format!("debug, line {line}: {text}")),
+        None => log(format!("debug: {text}")),
+    });
+    // Found by name, so that functions see them too. A script's own variable of that name (which has an
+    // index) comes first.
+    #[allow(deprecated, reason = "rhai marks the call as unstable by deprecating it")]
+    engine.on_var(|name, index, _| Ok(if index == 0 { job_variable(name) } else { None }));
+    // Rhai's own would hold the thread past the job's end.
+    engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
+    engine.register_fn("sleep", |seconds: f64| sleep(seconds));
+    engine
+}
+
+fn job_variable(name: &str) -> Option<Dynamic> {
+    match name {
+        "CALLER_ID" => with_run(|run| run.job.caller_id.as_str().into()),
+        "CONTEXT_ID" => with_run(|run| run.job.context_id.as_str().into()),
+        "JOB_ID" => with_run(|run| run.job.id.to_string().into()),
+        "ENV" => with_run(|run| {
+            let pairs = run.job.env_vars.iter();
+            pairs
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect::<rhai::Map>()
+                .into()
+        }),
+        _ => None,
+    }
+}
+
+fn log(text: String) {
+    with_run(|run| run.log_blocking(LogStream::Log, text));
+}
+
+fn sleep(seconds: f64) -> Result<(), Box<EvalAltResult>> {
+    let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 1e6)).unwrap_or_default();
+    loop {
+        if has_to_end() {
+            return Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::park_timeout(left.min(SLEEP_SLICE));
+    }
+}

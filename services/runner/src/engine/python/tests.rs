@@ -1,0 +1,262 @@
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use hero_domain::{ErrorKind, LogStream, ScriptType};
+use hero_store::{Claimed, Outcome};
+
+use super::{Python, PythonConfig};
+use crate::{
+    attempt::Order,
+    engine::OutputLimits,
+    trial::{self, Trial, Verdict},
+};
+
+const LIMITS: OutputLimits = OutputLimits { max_output_bytes: 8 << 20 };
+
+/// The interpreter, with directories of jobs below a directory of the test's own.
+async fn python(work_dir: &Path) -> Python {
+    let config = PythonConfig { work_dir: work_dir.to_owned(), ..PythonConfig::default() };
+    Python::find(&config, LIMITS).await.expect("these tests need python3")
+}
+
+fn job(script: &str) -> Claimed {
+    trial::job(ScriptType::Python, script)
+}
+
+async fn run(script: &str) -> Verdict {
+    let dir = tempfile::tempdir().unwrap();
+    Trial::start(&python(dir.path()).await, job(script)).ended().await
+}
+
+/// Whether a process lives; a zombie does not.
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn standard_output_is_the_output_and_both_streams_are_the_log() {
+    let verdict = run("import sys\nprint('one')\nprint('two', file=sys.stderr)\nprint('end', end='')").await;
+    assert_eq!(verdict.output(), "one\nend");
+    assert_eq!(verdict.texts(LogStream::Stdout), ["one", "end"]);
+    assert_eq!(verdict.texts(LogStream::Stderr), ["two"]);
+}
+
+#[tokio::test]
+async fn lines_are_logged_as_they_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "import time\nprint('first')\ntime.sleep(0.4)\nprint('second')";
+    let trial = Trial::start(&python(dir.path()).await, job(script));
+    let first = trial.logged("first").await;
+    let second = trial.logged("second").await;
+    assert!(second.at - first.at > Duration::from_millis(300), "{:?}", second.at - first.at);
+    assert_eq!(trial.ended().await.output(), "first\nsecond\n");
+}
+
+#[tokio::test]
+async fn a_script_sees_its_job_as_globals_and_environment_and_nothing_of_the_runner() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job("import os, json\n\
+         print(CALLER_ID, CONTEXT_ID, JOB_ID, os.environ['CALLER_ID'], os.environ['COLOUR'], __name__)\n\
+         print(json.dumps(sorted(os.environ)))\n\
+         print(os.getcwd() == os.path.realpath(os.environ['HOME']), os.listdir(), __file__, end='')");
+    job.env_vars.insert("COLOUR".to_owned(), "blue".to_owned());
+    let id = job.id;
+    let verdict = Trial::start(&python(dir.path()).await, job).ended().await;
+    let lines: Vec<_> = verdict.output().lines().collect();
+    assert_eq!(lines[0], format!("alice lab {id} alice blue __main__"));
+    let names: Vec<&str> = serde_json::from_str(lines[1]).unwrap();
+    let known = [
+        "CALLER_ID",
+        "COLOUR",
+        "CONTEXT_ID",
+        "HOME",
+        "JOB_ID",
+        "LANG",
+        "LC_CTYPE",
+        "PATH",
+        "PYTHONUNBUFFERED",
+        "TMPDIR",
+    ];
+    assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
+    assert!(lines[2].starts_with("True ['script.py'] /"), "{}", lines[2]);
+}
+
+#[tokio::test]
+async fn the_directory_of_a_job_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\nos.chmod('a', 0o500)";
+    Trial::start(&python(dir.path()).await, job(script)).ended().await.output();
+    until("the directory is gone", || std::fs::read_dir(dir.path()).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn an_exception_is_told_with_the_scripts_own_lines() {
+    let verdict = run("def f():\n    return 1 / 0\n\nprint('before')\nf()").await;
+    let error = verdict.error(ErrorKind::ScriptFailed);
+    assert!(error.starts_with("exit status: 1\nTraceback"), "{error}");
+    assert!(error.contains("script.py\", line 5, in <module>"), "{error}");
+    assert!(error.contains("script.py\", line 2, in f"), "{error}");
+    assert!(
+        error.contains("return 1 / 0") && error.ends_with("ZeroDivisionError: division by zero"),
+        "{error}"
+    );
+    assert!(!error.contains("_run_job") && !error.contains("<string>"), "{error}");
+    assert!(matches!(&verdict.outcome, Outcome::Failed { output: Some(output), .. } if output == "before\n"));
+}
+
+#[tokio::test]
+async fn an_exit_status_is_told() {
+    assert_eq!(run("import sys; sys.exit(0)").await.output(), "");
+    assert_eq!(run("raise SystemExit").await.output(), "");
+    let verdict = run("import sys; sys.exit(3)").await;
+    assert_eq!(verdict.error(ErrorKind::ScriptFailed), "the script ended with exit status: 3");
+    let verdict = run("import sys; sys.exit('out of paper')").await;
+    assert_eq!(verdict.error(ErrorKind::ScriptFailed), "exit status: 1\nout of paper");
+}
+
+#[tokio::test]
+async fn a_syntax_error_is_an_invalid_script_with_its_place() {
+    let verdict = run("print('never')\nx = = 1\n").await;
+    let error = verdict.error(ErrorKind::InvalidScript);
+    assert!(error.starts_with("line 2, column 5: "), "{error}");
+    assert!(verdict.lines.is_empty(), "{:?}", verdict.lines);
+    run("a = 1\n\x00").await.error(ErrorKind::InvalidScript);
+}
+
+#[tokio::test]
+async fn a_script_cannot_pass_its_failure_off_as_something_else_by_a_trap() {
+    // A pipe where the runner looks for the bootstrap's words must not hold it up.
+    let verdict = run("import os\nos.mkfifo('.invalid')\nraise ValueError('x')").await;
+    verdict.error(ErrorKind::ScriptFailed);
+    let verdict = run("import os\nos.symlink('/etc/passwd', '.invalid')\nraise ValueError('x')").await;
+    verdict.error(ErrorKind::ScriptFailed);
+}
+
+#[tokio::test]
+async fn death_by_a_signal_is_told_by_name() {
+    let verdict = run("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)").await;
+    assert!(verdict.error(ErrorKind::ScriptFailed).contains("SIGSEGV"), "{:?}", verdict.outcome);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8_survive_as_escapes() {
+    let verdict =
+        run("import sys\nsys.stdout.buffer.write(b'a\\xff\\xc3\\xa9\\n')\nsys.stderr.buffer.write(b'\\xfe')")
+            .await;
+    assert_eq!(verdict.output(), "a\\xffé\n");
+    assert_eq!(verdict.texts(LogStream::Stdout), ["a\\xffé"]);
+    assert_eq!(verdict.texts(LogStream::Stderr), ["\\xfe"]);
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_output_is_cut_off() {
+    let begun = Instant::now();
+    let verdict = run("import sys\nfor _ in range(1024): sys.stdout.write('x' * (1 << 20))").await;
+    assert!(verdict.error(ErrorKind::OutputTooLarge).contains("8388608"));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let logged: usize = verdict.lines.iter().map(|line| line.text.len()).sum();
+    assert!(logged <= (8 << 20) + (1 << 20), "{logged}");
+}
+
+#[tokio::test]
+async fn a_gigabyte_on_standard_error_does_not_stay_in_memory() {
+    let script = "import sys\nfor n in range(64): sys.stderr.write('y' * (1 << 20) + '\\n')\nsys.exit(1)";
+    let verdict = run(script).await;
+    assert!(verdict.error(ErrorKind::ScriptFailed).len() < 8 << 10);
+}
+
+#[tokio::test]
+async fn children_that_are_left_over_are_killed() {
+    let script = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n        time.sleep(1000)\n        os._exit(0)\n";
+    let script = format!("{script}time.sleep(0.3)\n");
+    let begun = Instant::now();
+    let verdict = run(&script).await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    let pids: Vec<_> = verdict.output().lines().collect();
+    assert_eq!(pids.len(), 3);
+    for pid in pids {
+        until("a child that was left over is dead", || !is_alive(pid)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_holds_the_output_open_does_not_hold_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n    time.sleep(3)\n    os._exit(0)\ntime.sleep(0.3)";
+    let begun = Instant::now();
+    let verdict = Trial::start(&python(dir.path()).await, job(script)).ended().await;
+    verdict.output();
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_timeout_and_a_stop_kill_the_whole_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = python(dir.path()).await;
+    let script = "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\nprint('pid', os.getpid(), flush=True)\ntime.sleep(0.1)\nprint('ready', flush=True)\ntime.sleep(1000)";
+    let trial = Trial::start(&python, job(script));
+    trial.logged("ready").await;
+    let (stopped, took) = trial.order(Order::Stop).await;
+    stopped.error(ErrorKind::Stopped);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    let mut job = job(script);
+    job.timeout = Duration::from_millis(1_500);
+    let begun = Instant::now();
+    let timed_out = Trial::start(&python, job).ended().await;
+    assert!(timed_out.error(ErrorKind::Timeout).contains("1.5 s"));
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+
+    for verdict in [stopped, timed_out] {
+        let pids: Vec<_> = verdict.lines.iter().filter_map(|line| line.text.strip_prefix("pid ")).collect();
+        assert_eq!(pids.len(), 2, "{:?}", verdict.lines);
+        for pid in pids {
+            until("a process of the tree is dead", || !is_alive(pid)).await;
+        }
+        assert!(
+            matches!(&verdict.outcome, Outcome::Failed { output: Some(text), .. } if text.contains("ready"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_drain_hands_a_running_job_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let trial = Trial::start(&python(dir.path()).await, job("print('go')\nwhile True: pass"));
+    trial.logged("go").await;
+    assert_eq!(trial.order(Order::HandBack).await.0.outcome, Outcome::HandedBack);
+}
+
+#[tokio::test]
+async fn standard_input_is_empty() {
+    assert_eq!(run("import sys\nprint(repr(sys.stdin.read()))").await.output(), "''\n");
+}
+
+#[tokio::test]
+async fn an_interpreter_that_is_not_there_is_told_with_a_way_out() {
+    for (interpreter, words) in [("/nowhere/python3", "does not start"), ("true", "not a working Python 3")] {
+        let config = PythonConfig { interpreter: interpreter.into(), ..PythonConfig::default() };
+        let error = Python::find(&config, LIMITS).await.err().unwrap();
+        assert!(error.contains(words) && error.contains("python.interpreter"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_environment_that_cannot_be_passed_on_fails_the_job_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job("print(1)");
+    job.env_vars.insert("A".to_owned(), "nul\0inside".to_owned());
+    let verdict = Trial::start(&python(dir.path()).await, job).ended().await;
+    assert!(verdict.error(ErrorKind::ScriptFailed).contains("could not be started"));
+}
