@@ -47,8 +47,8 @@ pub struct Method {
     pub result: &'static str,
     /// Who may call it.
     pub rule: Rule,
-    /// Whether it may last as long as a job: the transport's own call timeout does not apply, its wait has
-    /// a bound from the caller or from the supervisor.
+    /// Whether it may take long: the transport's own call timeout does not apply, since the caller, the
+    /// supervisor or the port's client sets a bound.
     pub waits: bool,
     /// One line for people.
     pub summary: &'static str,
@@ -129,7 +129,7 @@ methods! {
         "Stops a job; an ended one is left as it is.";
     "delete_job" (JOB_ID) -> "null", USER, ANSWERS,
         "Removes a job and its log; a running one is stopped first.";
-    "clear_all_jobs" (&[]) -> "null", USER, ANSWERS,
+    "clear_all_jobs" (&[]) -> "null", USER, WAITS,
         "Removes every job that the caller may see.";
     "list_runners" (&[]) -> "Runner[]", REGISTER, ANSWERS,
         "The runners of this node.";

@@ -8,30 +8,27 @@ use hero_domain::Caller;
 ///
 /// Cheap to clone: jsonrpsee clones the extensions for each call of a connection and each member of a batch.
 #[derive(Debug, Clone)]
-pub struct Session(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    caller: Caller,
-    traceparent: Option<String>,
+pub struct Session {
+    caller: Arc<Caller>,
+    traceparent: Option<Arc<str>>,
 }
 
 impl Session {
     /// A session of `caller`; `traceparent` is the W3C trace context that the transport brought, if any.
     #[must_use]
-    pub fn new(caller: Caller, traceparent: Option<String>) -> Self {
-        Self(Arc::new(Inner { caller, traceparent }))
+    pub fn new(caller: impl Into<Arc<Caller>>, traceparent: Option<String>) -> Self {
+        Self { caller: caller.into(), traceparent: traceparent.map(Arc::from) }
     }
 
     /// Who calls.
     #[must_use]
     pub fn caller(&self) -> &Caller {
-        &self.0.caller
+        &self.caller
     }
 
     /// The trace that the call belongs to.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
-        self.0.traceparent.as_deref()
+        self.traceparent.as_deref()
     }
 }

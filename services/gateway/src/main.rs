@@ -1,1 +1,5 @@
-fn main() {}
+//! The process `gateway`.
+
+fn main() -> std::process::ExitCode {
+    hero_runtime::main::<hero_gateway::Gateway>()
+}

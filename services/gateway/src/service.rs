@@ -1,0 +1,124 @@
+//! The gateway as a service: wiring, and its life.
+
+use std::sync::Arc;
+
+use axum::Router;
+use hero_config::Overrides;
+use hero_jsonrpc::module;
+use hero_proto::{Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners};
+use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
+use hero_telemetry::trace_context;
+use jsonrpsee::server::{ServerHandle, stop_channel};
+
+use crate::{
+    auth::Authenticator,
+    coalesce::Coalesced,
+    config::{GatewayConfig, LimitsConfig},
+    connection,
+    edge::Edge,
+    upstream,
+};
+
+/// The public edge of a node.
+pub struct Gateway {
+    listener: Listener,
+    router: Router,
+    limits: LimitsConfig,
+    auth: Arc<Authenticator<GrpcKeys>>,
+    supervisor: Condition,
+    websockets: ServerHandle,
+}
+
+/// The gateway's own flags.
+#[derive(Debug, Default, clap::Args)]
+pub struct GatewayFlags {
+    /// Where to listen: tcp://host:port or unix:///path
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["host", "port"])]
+    pub listen: Option<String>,
+    /// The host to listen on [default: 127.0.0.1]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The port to listen on, 0 for any free one [default: 8080]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Where the supervisor serves gRPC: tcp://host:port or unix:///path
+    #[arg(long, value_name = "ADDRESS")]
+    pub supervisor: Option<String>,
+    /// Serve callers without a secret, even on an address that others can reach
+    #[arg(long)]
+    pub insecure_no_auth: bool,
+}
+
+impl GatewayFlags {
+    fn listen(self) -> (&'static str, Option<String>) {
+        const HOST: &str = "127.0.0.1";
+        const PORT: u16 = 8080;
+        match (self.listen, self.host, self.port) {
+            (Some(listen), ..) => ("--listen", Some(listen)),
+            (None, None, None) => ("--listen", None),
+            (None, host, port) => {
+                let host = host.unwrap_or_else(|| HOST.to_owned());
+                let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
+                ("--host, --port", Some(format!("tcp://{bracketed}:{}", port.unwrap_or(PORT))))
+            }
+        }
+    }
+}
+
+impl Service for Gateway {
+    const NAME: &'static str = "gateway";
+    const ABOUT: &'static str = "The public JSON-RPC edge of a Hero node, over HTTP and WebSocket";
+
+    type Config = GatewayConfig;
+    type Flags = GatewayFlags;
+
+    fn overrides(flags: GatewayFlags) -> Overrides {
+        let supervisor = flags.supervisor.clone();
+        let insecure = flags.insecure_no_auth;
+        let (flag, listen) = flags.listen();
+        Overrides::new().set("listen", flag, listen).set("supervisor", "--supervisor", supervisor).set_switch(
+            "insecure_no_auth",
+            "--insecure-no-auth",
+            insecure,
+        )
+    }
+
+    async fn bind(config: GatewayConfig, cx: &Context) -> anyhow::Result<Self> {
+        let listener = Listener::bind(&config.listen).await?;
+        let channel = grpc::channel(&config.supervisor, &config.channel);
+        let limits = config.limits.clone();
+        let calls = Calls {
+            deadlines: Deadlines { call: limits.calls().call_timeout, ..Deadlines::default() },
+            traceparent: trace_context::current_traceparent,
+        };
+        let jobs = Coalesced::new(GrpcJobs::with_calls(channel.clone(), calls.clone()));
+        let runners = GrpcRunners::with_calls(channel.clone(), calls.clone());
+        let keys = GrpcKeys::with_calls(channel, calls);
+
+        let serves_anonymous = config.insecure_no_auth || config.listen.is_local();
+        if config.insecure_no_auth && !config.listen.is_local() {
+            tracing::warn!(address = %listener.address(), "serving callers without a secret where others can reach");
+        }
+        let auth = Arc::new(Authenticator::new(keys, config.auth.clone(), serves_anonymous));
+        let (stop, websockets) = stop_channel();
+        let methods = module(jobs, runners, limits.options());
+        let router = Edge::new(&config, Arc::clone(&auth), methods, stop).router(&config);
+        let supervisor = cx.health.condition("supervisor");
+        Ok(Self { listener, router, limits, auth, supervisor, websockets })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses::new().with("http", self.listener.address().clone())
+    }
+
+    async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.essential("supervisor watch", upstream::watch(self.auth, self.supervisor, shutdown.clone()));
+        let serve = connection::serve(self.listener, self.router, self.limits, self.websockets, shutdown);
+        tasks.essential("edge", async move {
+            serve.await;
+            Ok(())
+        });
+        tasks.finish().await
+    }
+}
