@@ -118,9 +118,16 @@ impl Store {
             let Some((last, _)) = entries.last() else { return Ok(()) };
             from = format!("({last}");
             let is_end = entries.len() < step;
-            let ids: Vec<JobId> =
-                entries.iter().filter_map(|(_, fields)| fields.get(1)?.parse().ok()).collect();
-            self.add_all(page, &ids).await?;
+            let (places, ids): (Vec<Option<Place>>, Vec<JobId>) = entries
+                .iter()
+                .filter_map(|(entry, fields)| Some((place(entry), fields.get(1)?.parse::<JobId>().ok()?)))
+                .unzip();
+            for ((id, place), job) in ids.iter().zip(places).zip(self.details(&ids).await?) {
+                // An entry of another place is that of an expired job whose id has come again.
+                if let Some(job) = job.filter(|job| Some(job.place) == place) {
+                    page.add(*id, &job);
+                }
+            }
             if is_end || page.is_full() {
                 return Ok(());
             }
@@ -137,7 +144,11 @@ impl Store {
             let names: Vec<String> = self.link().call(&range).await?;
             offset += names.len();
             let ids: Vec<JobId> = names.iter().filter_map(|name| name.parse().ok()).collect();
-            self.add_all(page, &ids).await?;
+            for (id, job) in ids.iter().zip(self.details(&ids).await?) {
+                if let Some(job) = job {
+                    page.add(*id, &job);
+                }
+            }
             if names.len() < A_STEP || page.is_full() {
                 return Ok(());
             }
@@ -156,7 +167,8 @@ impl Store {
         }
         let lists: Vec<Vec<String>> = self.link().call_all(&lists).await?;
         let ids: Vec<JobId> = lists.iter().flatten().filter_map(|id| id.parse().ok()).collect();
-        let mut jobs = self.details(&ids).await?;
+        let jobs = ids.iter().zip(self.details(&ids).await?);
+        let mut jobs: Vec<(JobId, Details)> = jobs.filter_map(|(id, job)| Some((*id, job?))).collect();
         jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.place));
         for (id, job) in &jobs {
             page.add(*id, job);
@@ -164,15 +176,8 @@ impl Store {
         Ok(())
     }
 
-    async fn add_all(&self, page: &mut Filling<'_>, ids: &[JobId]) -> Result<()> {
-        for (id, job) in self.details(ids).await? {
-            page.add(id, &job);
-        }
-        Ok(())
-    }
-
-    /// What a filter looks at; jobs that are gone are left out.
-    async fn details(&self, ids: &[JobId]) -> Result<Vec<(JobId, Details)>> {
+    /// What a filter looks at, for each id; none for a job that is gone.
+    async fn details(&self, ids: &[JobId]) -> Result<Vec<Option<Details>>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -182,8 +187,7 @@ impl Store {
             calls.cmd("HMGET").arg(keys::job(*id)).arg(&fields);
         }
         let found: Vec<[Option<String>; 6]> = self.link().call_all(&calls).await?;
-        let jobs = ids.iter().zip(found);
-        Ok(jobs.filter_map(|(id, fields)| Some((*id, details(fields)?))).collect())
+        Ok(found.into_iter().map(details).collect())
     }
 }
 

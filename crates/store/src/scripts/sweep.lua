@@ -38,17 +38,21 @@ if left then
 end
 flush()
 
--- Index entries of jobs that are gone, from the old end on, a piece at a time.
+-- Index entries of jobs that are gone (or have come again, with an entry of their own), from the old end on,
+-- a piece at a time.
 local forgotten = 0
 local from = call('GET', SWEEP_PLACE)
 local entries = call('XRANGE', INDEX, from and '(' .. from or '-', '+', 'COUNT', LIMIT)
 for _, entry in ipairs(entries) do
   local id, context = entry[2][2], entry[2][4]
-  if call('EXISTS', JOB .. id) == 0 then
+  local current = redis.pcall('HGET', JOB .. id, 'entry')
+  if current ~= entry[1] then
     call('XDEL', INDEX, entry[1])
     call('XDEL', CONTEXT .. context, entry[1])
-    call('ZREM', ERRORS, id)
-    call('ZREM', WAITING, id)
+    if not current then
+      call('ZREM', ERRORS, id)
+      call('ZREM', WAITING, id)
+    end
     forgotten = forgotten + 1
   end
 end

@@ -21,6 +21,7 @@ promises![
     an_id_that_exists_is_refused,
     an_id_twice_in_one_call_is_refused,
     a_deleted_id_may_come_again,
+    an_expired_id_may_come_again,
     a_refused_call_stores_nothing,
     a_missing_prerequisite_is_refused_with_its_place,
     a_prerequisite_may_stand_earlier_in_the_same_call,
@@ -192,6 +193,19 @@ async fn a_deleted_id_may_come_again<F: Fixture>(w: World<F>) {
     assert_eq!(w.submit(job).await, id);
     assert_eq!(w.queued().await, [id]);
     assert_eq!(w.list(&Default::default()).await.unwrap().ids, [id]);
+}
+
+async fn an_expired_id_may_come_again<F: Fixture>(w: World<F>) {
+    let job = NewJob { id: Some(JobId::mint()), retention_s: 60, ..osis() };
+    let id = w.submit(job.clone()).await;
+    let runner = w.runner("a").await;
+    w.run_next(&runner).await;
+    let other = w.submit(osis()).await;
+    w.advance(60_000).await;
+    assert_eq!(w.submit(job).await, id);
+    assert_eq!(w.list(&Default::default()).await.unwrap().ids, [id, other], "once, in its new place");
+    w.settle().await;
+    assert_eq!(w.list(&Default::default()).await.unwrap().ids, [id, other]);
 }
 
 async fn a_refused_call_stores_nothing<F: Fixture>(w: World<F>) {
