@@ -101,11 +101,8 @@ impl Store {
     /// Walks the order of creation back from its end, or from the cursor.
     async fn list_index(&self, page: &mut Filling<'_>) -> Result<()> {
         let index = page.filter.context_id.as_deref().map_or(keys::INDEX.to_owned(), keys::context_index);
-        let is_real_time = self.is_real_time();
-        let oldest = page.filter.created_after.filter(|_| is_real_time);
-        let oldest = oldest.map_or("-".to_owned(), |at| (at.as_millis() - SLACK_MS).max(0).to_string());
-        let newest = page.filter.created_before.filter(|_| is_real_time);
-        let mut from = match (page.cursor, newest) {
+        let oldest = page.filter.created_after.map_or("-".to_owned(), |at| (at.as_millis() - SLACK_MS).max(0).to_string());
+        let mut from = match (page.cursor, page.filter.created_before) {
             (Some((ms, seq)), _) => format!("({ms}-{seq}"),
             (None, Some(at)) => at.as_millis().saturating_add(SLACK_MS).max(0).to_string(),
             (None, None) => "+".to_owned(),

@@ -131,11 +131,6 @@ impl Store {
         Control::start(self.link(), session)
     }
 
-    /// Whether the scripts go by Redis' own clock, so that the times of index entries are those of the jobs.
-    pub(crate) fn is_real_time(&self) -> bool {
-        matches!(self.0.clock, Clock::Redis)
-    }
-
     /// The time that the scripts go by.
     pub(crate) async fn now(&self) -> Result<Timestamp> {
         let ms = match self.0.clock {
