@@ -35,8 +35,9 @@ impl Bench<'_> {
 
 /// Measures what the options ask for.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
-    let floors_alone = options.only == [Case::Floors];
-    let binaries = Binaries::ready(options.services.as_deref(), !floors_alone)?;
+    let needs_no_service = |case: &Case| matches!(case, Case::Floors | Case::Exchange);
+    let needs_services = options.only.is_empty() || !options.only.iter().all(needs_no_service);
+    let binaries = Binaries::ready(options.services.as_deref(), needs_services)?;
     let mut bench = Bench { options, binaries, sizes: options.sizes(), report: Report::default() };
     let folder = tempfile::tempdir()?;
     measure_floors(&mut bench, folder.path()).await?;
@@ -55,8 +56,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     if options.wants(Case::PickUp) {
         pick_up::measure(&mut bench).await?;
     }
-    if options.wants(Case::Waiting) {
+    if options.wants(Case::Exchange) {
         exchange::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Waiting) {
         waiting::measure(&mut bench).await?;
     }
     say("");

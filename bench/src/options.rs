@@ -39,6 +39,8 @@ pub(crate) enum Case {
     RunJob,
     /// From the push to the claim by an idle runner.
     PickUp,
+    /// Claim and finish, asked of the store directly, with few and with many jobs in the queue.
+    Exchange,
     /// The same beside 1,000 and 1,000,000 waiting jobs.
     Waiting,
     /// Resident memory and processor time of idle services.

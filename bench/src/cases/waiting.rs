@@ -1,6 +1,9 @@
 //! The end-to-end rate and the round trip once more, beside 1,000 and beside 1,000,000 jobs that wait for a
 //! type that no runner serves, and what one of those waiting jobs takes in Redis.
 
+use hero_domain::{NewJob, ScriptType};
+use hero_store::JobStore;
+
 use super::{
     Bench,
     end_to_end::submit_and_wait,
@@ -15,6 +18,10 @@ use crate::{
 
 /// The type that nobody serves.
 const UNSERVED: &str = "V";
+/// The bytes of a script of a few lines.
+const LONGER_SCRIPT: usize = 200;
+/// What the launcher sets for its own Redis.
+const PACKED_BYTES: usize = 1_024;
 
 pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let node = bench.node("waiting", Staff::OneRunner).await?;
@@ -33,6 +40,31 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let many_rate = beside(bench, &node, many).await?;
     let growth = (few_rate / many_rate - 1.0) * 100.0;
     bench.report.add("waiting.cost_growth", growth, "%", Some(Target::AtMost(15.0)), None);
+    drop(node);
+    longer_scripts(bench).await
+}
+
+/// What a waiting job with a script of some lines takes, the script aside: with Redis' own setting a value of
+/// more than 64 bytes turns the whole record into a hash table; with the one that the launcher gives to its
+/// Redis it stays packed.
+async fn longer_scripts(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let node = bench.node("longer-scripts", Staff::Nobody).await?;
+    let store = node.store()?;
+    let jobs = vec![NewJob::new(ScriptType::V, "x".repeat(LONGER_SCRIPT)); 1_000];
+    for (name, packed_bytes) in [("as_installed", 64), ("packed", PACKED_BYTES)] {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("hash-max-listpack-value").arg(packed_bytes);
+        set.exec(&mut node.redis.connect()?)?;
+        store.create(&jobs, true).await?;
+        let before = node.redis.counters()?.used_memory;
+        let rounds = 20;
+        for _ in 0..rounds {
+            store.create(&jobs, true).await?;
+        }
+        let bytes = (node.redis.counters()?.used_memory - before) as f64 / (rounds * jobs.len()) as f64;
+        let name = format!("waiting.bytes_a_job.script_{LONGER_SCRIPT}.{name}");
+        bench.report.plain(name, bytes - LONGER_SCRIPT as f64, "bytes");
+    }
     Ok(())
 }
 
