@@ -28,6 +28,10 @@ pub struct LauncherFlags {
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
 
+    /// Start a private redis-server even if one answers at the default address
+    #[arg(long, conflicts_with = "redis_url")]
+    private_redis: bool,
+
     /// Folder of the private redis-server [default: hero in the user's data folder]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
@@ -76,6 +80,7 @@ impl LauncherFlags {
             .set("host", "--host", self.host)
             .set_list("public_keys", "--public-key", keys)
             .set("redis_url", "--redis-url", self.redis_url)
+            .set_switch("private_redis", "--private-redis", self.private_redis)
             .set("data_dir", "--data-dir", self.data_dir.map(|path| path.to_string_lossy().into_owned()))
             .set_switch("enable_auth", "--enable-auth", self.enable_auth)
             .set_list("secrets.admin", "--admin-secret", self.admin_secret)

@@ -401,9 +401,12 @@ mod tests {
         let redis = start(folder.path()).await;
         let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700);
-        for (setting, value) in
-            [("port", "0"), ("appendonly", "yes"), ("appendfsync", "everysec"), ("maxmemory-policy", "noeviction")]
-        {
+        for (setting, value) in [
+            ("port", "0"),
+            ("appendonly", "yes"),
+            ("appendfsync", "everysec"),
+            ("maxmemory-policy", "noeviction"),
+        ] {
             let answer: Vec<String> = redis.link.call(cmd("CONFIG").arg("GET").arg(setting)).await.unwrap();
             assert_eq!(answer, [setting, value]);
         }
@@ -414,7 +417,9 @@ mod tests {
     async fn a_second_launcher_on_the_folder_is_refused_and_told_whose_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let redis = start(folder.path()).await;
-        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else { panic!("two on one folder") };
+        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else {
+            panic!("two on one folder")
+        };
         assert!(matches!(error, Error::Taken { .. }), "{error:?}");
         assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
         assert!(error.to_string().contains("--data-dir"), "{error}");
@@ -470,7 +475,9 @@ mod tests {
         let data = folder.path().join("appendonlydir");
         std::fs::create_dir(&data).unwrap();
         std::fs::write(data.join("appendonly.aof.manifest"), "this is no manifest\n").unwrap();
-        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else { panic!("it cannot load this") };
+        let Err(error) = RedisServer::start(folder.path(), PATIENCE).await else {
+            panic!("it cannot load this")
+        };
         assert!(matches!(&error, Error::Died { tail, .. } if tail.contains("manifest")), "{error:?}");
     }
 }

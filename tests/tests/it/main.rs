@@ -1,3 +1,7 @@
 //! The node, told from outside, and the rules of the house, checked. One test binary, so that it links once.
 
+mod client;
+mod cluster;
 mod house;
+mod process;
+mod stories;

@@ -1,0 +1,226 @@
+//! The services of a node, bound to each other, run and stopped in order.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use hero_config::Overrides;
+use hero_gateway::Gateway;
+use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
+use hero_runner::Runner;
+use hero_runtime::{
+    Addresses, Context, DrainConfig, Health, Service, Shutdown, ShutdownTrigger, VERSION, run_service,
+};
+use hero_supervisor::Supervisor;
+use tokio::task::JoinHandle;
+
+use crate::{LauncherConfig, LauncherFlags, RedisServer, banner::Banner};
+
+/// After this long without being ready, the node says what it waits for.
+const SAY_WHAT_IS_MISSING: Duration = Duration::from_secs(2);
+/// The pause before a private Redis that has ended is started again.
+const REDIS_BACKOFF: Duration = Duration::from_millis(500);
+
+/// A whole node: supervisor, gateway and runner over real sockets, with a private Redis if it needs one.
+pub struct Node {
+    begun: Instant,
+    drain: DrainConfig,
+    health: Health,
+    banner: Banner,
+    redis: Option<RedisServer>,
+    supervisor: Supervisor,
+    gateway: Gateway,
+    runner: Runner,
+}
+
+impl Service for Node {
+    const NAME: &'static str = "launcher";
+    const ABOUT: &'static str =
+        "A whole Hero node in one process: gateway, supervisor, runner, and Redis if none is there";
+
+    type Config = LauncherConfig;
+    type Flags = LauncherFlags;
+
+    fn overrides(flags: LauncherFlags) -> Overrides {
+        flags.overrides()
+    }
+
+    async fn bind(config: LauncherConfig, cx: &Context) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        let (url, redis) = choose_redis(&config).await?;
+        let supervisor = Supervisor::bind(config.supervisor(&url), &cx.scope(Supervisor::NAME))
+            .await
+            .context("the supervisor cannot start")?;
+        let upstream = supervisor.addresses();
+        let upstream = upstream.get("grpc").context("the supervisor has no gRPC address")?;
+        let gateway = Gateway::bind(config.gateway(upstream), &cx.scope(Gateway::NAME))
+            .await
+            .context("the gateway cannot start; --port chooses another port, 0 any free one")?;
+        let runner = Runner::bind(config.runner(&url), &cx.scope(Runner::NAME))
+            .await
+            .context("the runner cannot start")?;
+        let banner = banner(&config, &gateway.addresses(), &url, redis.is_some());
+        let health = cx.health.clone();
+        Ok(Self { begun, drain: config.drain, health, banner, redis, supervisor, gateway, runner })
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.gateway.addresses()
+    }
+
+    async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let Self { begun, drain, health, banner, redis, supervisor, gateway, runner } = self;
+        // Stopped from the outside in: nobody loses what it still needs.
+        let mut edge = [Part::run(gateway, drain), Part::run(runner, drain)];
+        let mut core = Part::run(supervisor, drain);
+        let (stop_redis, redis_shutdown) = Shutdown::new(drain);
+        let mut redis = redis.map(|redis| tokio::spawn(keep(redis, redis_shutdown)));
+
+        let greeting = tokio::spawn(greet(health, banner, begun));
+        let [gateway, runner] = &mut edge;
+        let failed = tokio::select! {
+            () = shutdown.draining() => None,
+            ended = gateway.ended() => Some(ended),
+            ended = runner.ended() => Some(ended),
+            ended = core.ended() => Some(ended),
+        };
+        greeting.abort();
+        if failed.is_none() {
+            edge.iter().for_each(|part| part.trigger.begin());
+            shutdown.requested().await;
+        }
+        edge.iter().for_each(|part| part.trigger.stop());
+        let mut outcome = failed.map_or(Ok(()), Err);
+        for mut part in edge.into_iter().chain([core]) {
+            part.trigger.stop();
+            outcome = outcome.and(part.finish().await);
+        }
+        stop_redis.stop();
+        if let Some(redis) = &mut redis {
+            let stopped = redis.await.context("the keeper of the private Redis failed").flatten();
+            outcome = outcome.and(stopped);
+        }
+        outcome
+    }
+}
+
+/// A running service and what stops it.
+struct Part {
+    name: &'static str,
+    trigger: ShutdownTrigger,
+    task: JoinHandle<anyhow::Result<()>>,
+    is_over: bool,
+}
+
+impl Part {
+    fn run<S: Service>(service: S, drain: DrainConfig) -> Self {
+        let (trigger, shutdown) = Shutdown::new(drain);
+        let task = tokio::spawn(run_service(service, shutdown));
+        Self { name: S::NAME, trigger, task, is_over: false }
+    }
+
+    /// Waits for an end that nobody has asked for: that is always a failure.
+    async fn ended(&mut self) -> anyhow::Error {
+        match self.join().await {
+            Ok(()) => anyhow!("the {} ended before it was told to", self.name),
+            Err(error) => error,
+        }
+    }
+
+    /// Waits for its end, unless that was told before.
+    async fn finish(&mut self) -> anyhow::Result<()> {
+        if self.is_over { Ok(()) } else { self.join().await }
+    }
+
+    async fn join(&mut self) -> anyhow::Result<()> {
+        let ended = (&mut self.task).await;
+        self.is_over = true;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.context(format!("the {} failed", self.name))),
+            Err(error) => Err(anyhow!("the {} failed: {error}", self.name)),
+        }
+    }
+}
+
+/// The Redis that was named; else the one at the default address, if it answers; else a private one.
+async fn choose_redis(config: &LauncherConfig) -> anyhow::Result<(RedisUrl, Option<RedisServer>)> {
+    if let Some(url) = &config.redis_url {
+        return Ok((url.clone(), None));
+    }
+    let default = RedisUrl::default();
+    if !config.private_redis && is_there(&default).await? {
+        return Ok((default, None));
+    }
+    let redis = RedisServer::start(&config.data_dir()?, config.patience()).await?;
+    Ok((redis.url().clone(), Some(redis)))
+}
+
+async fn is_there(url: &RedisUrl) -> anyhow::Result<bool> {
+    let link = Link::open(&RedisConfig::at(url.clone()))?;
+    match link.call::<String>(&cmd("PING")).await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            tracing::info!(%url, error = format!("{:#}", anyhow!(error)), "no Redis at the default address");
+            Ok(false)
+        }
+    }
+}
+
+/// Starts the private Redis again whenever it ends, until it is told to end.
+async fn keep(mut redis: RedisServer, shutdown: Shutdown) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            status = redis.ended() => tracing::error!(status, "the private Redis has ended, starting it again"),
+            () = shutdown.requested() => return redis.stop().await.context("the private Redis does not stop"),
+        }
+        while let Err(error) = redis.restart().await {
+            tracing::error!(
+                error = format!("{:#}", anyhow!(error)),
+                "the private Redis cannot be started again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(REDIS_BACKOFF) => {}
+                () = shutdown.requested() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Tells a person that the node is ready, or what it still waits for.
+async fn greet(health: Health, banner: Banner, begun: Instant) {
+    if tokio::time::timeout(SAY_WHAT_IS_MISSING, health.ready()).await.is_err() {
+        let missing: Vec<String> = health
+            .report()
+            .conditions
+            .into_iter()
+            .filter(|(_, words)| words != "ok")
+            .map(|(name, words)| format!("{name}: {words}"))
+            .collect();
+        tracing::warn!(waiting_for = missing.join("; "), "not ready yet");
+        health.ready().await;
+    }
+    banner.print(begun.elapsed());
+}
+
+fn banner(config: &LauncherConfig, public: &Addresses, url: &RedisUrl, is_private: bool) -> Banner {
+    let rpc = public.get("http").map(|address| address.reachable().to_string()).unwrap_or_default();
+    let needs_secret = !config.secrets.is_empty();
+    Banner {
+        version: VERSION,
+        rpc: rpc.trim_start_matches("tcp://").to_owned(),
+        admin: config.admin.listen.reachable().to_string().replace("tcp://", "http://"),
+        redis: match is_private {
+            true => format!("{url}, private; jobs survive a restart"),
+            false => url.to_string(),
+        },
+        runner: config.runner_in_words(),
+        auth: match (needs_secret, config.insecure_no_auth) {
+            (true, _) => "every call needs a secret".to_owned(),
+            (false, true) => {
+                "OFF, and other machines may call: whoever reaches this port may run scripts".to_owned()
+            }
+            (false, false) => "off; this machine only".to_owned(),
+        },
+        needs_secret,
+    }
+}

@@ -1,0 +1,9 @@
+//! The stories, each a file: what somebody wants of a node, and what happens when things break.
+
+mod jobs;
+mod launcher;
+mod observed;
+mod outages;
+mod outsiders;
+mod refusals;
+mod scripts;
