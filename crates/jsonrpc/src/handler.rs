@@ -242,7 +242,8 @@ async fn create_job<J: Jobs, R: Runners>(
     session: Session,
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
-    Ok(ports.jobs.create(session.caller(), params.job.into_job(&session)).await?)
+    let job = params.job.into_job(&session);
+    Ok(ports.jobs.create(session.caller(), job).await.map_err(of_job_param)?)
 }
 
 async fn start_job<J: Jobs, R: Runners>(
@@ -260,9 +261,17 @@ async fn submit_job<J: Jobs, R: Runners>(
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
     let job = params.job.into_job(&session);
-    let ids = ports.jobs.submit(session.caller(), vec![job]).await?;
+    let ids = ports.jobs.submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
     let id = ids.into_iter().next();
     Ok(id.ok_or_else(|| ApiError::internal("a submit of one job returned no id"))?)
+}
+
+/// A port names the field of the job; the caller gave that job as its param `job`.
+fn of_job_param(error: ApiError) -> ApiError {
+    let Some(field) = error.field() else { return error };
+    let field = field.strip_prefix("jobs[0].").unwrap_or(field);
+    let path = format!("job.{field}");
+    error.with_field(path)
 }
 
 async fn submit_jobs<J: Jobs, R: Runners>(
