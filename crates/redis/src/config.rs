@@ -89,9 +89,9 @@ fn parse(text: &str) -> Result<ConnectionInfo, Error> {
     let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
     let rule = match scheme {
         "redis" | "unix" | "redis+unix" => None,
-        "rediss" | "valkeys" => Some(
-            "TLS to Redis is not built in; use redis:// over a private network, or a local TLS tunnel",
-        ),
+        "rediss" | "valkeys" => {
+            Some("TLS to Redis is not built in; use redis:// over a private network, or a local TLS tunnel")
+        }
         _ => Some("use redis://host:port or unix:///path/to/redis.sock"),
     };
     if let Some(rule) = rule {

@@ -39,8 +39,8 @@ impl Link {
             .set_connection_timeout(Some(config.connect_timeout()))
             .set_response_timeout(Some(config.response_timeout()))
             .set_pipeline_buffer_size(CALLS_QUEUED);
-        let calls = ConnectionManager::new_lazy_with_config(client.clone(), bounds)
-            .map_err(as_address_error)?;
+        let calls =
+            ConnectionManager::new_lazy_with_config(client.clone(), bounds).map_err(as_address_error)?;
         Ok(Self(Arc::new(Inner { client, calls, address, config: config.clone() })))
     }
 

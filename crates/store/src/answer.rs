@@ -73,11 +73,9 @@ pub(crate) fn refusal(error: hero_redis::Error) -> Error {
         "HERO_ALREADY_STARTED" => word().parse().ok().map(Error::AlreadyStarted),
         "HERO_RUNNER_REPLACED" => word().parse().ok().map(Error::RunnerReplaced),
         "HERO_RUNNER_NOT_FOUND" => word().parse().ok().map(Error::RunnerNotFound),
-        "HERO_JOB_EXISTS" => word()
-            .parse()
-            .ok()
-            .zip(word().parse().ok())
-            .map(|(index, id)| Error::JobExists { index, id }),
+        "HERO_JOB_EXISTS" => {
+            word().parse().ok().zip(word().parse().ok()).map(|(index, id)| Error::JobExists { index, id })
+        }
         "HERO_PREREQUISITE_NOT_FOUND" => word()
             .parse()
             .ok()

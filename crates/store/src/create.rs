@@ -3,7 +3,7 @@
 //! Jobs of one call mostly differ in nothing but their id and script. What consecutive jobs have in common is
 //! sent once, which is a good part of what a create costs Redis.
 
-use hero_domain::{DEFAULT_CALLER, DEFAULT_CONTEXT, JobId, JobLimits, NewJob};
+use hero_domain::{DEFAULT_CALLER, DEFAULT_CONTEXT, JobId, JobLimits, NewJob, Priority};
 use hero_redis::Cmd;
 
 use crate::{Created, Result, Store, answer::Answer, keys};
@@ -29,47 +29,49 @@ fn is_plain(job: &NewJob) -> bool {
     job.id.is_none() && job.idempotency_key.is_none() && job.prerequisites.is_empty() && job.run_at.is_none()
 }
 
-/// The fields that alike jobs share; defaults are left out.
-fn shared_fields(job: &NewJob) -> Vec<(&'static str, String)> {
-    let defaults = JobLimits::default();
-    let mut fields = vec![
-        ("script_type", job.script_type.as_key().to_owned()),
-        ("caller_id", non_empty(&job.caller_id, DEFAULT_CALLER).to_owned()),
-        ("context_id", context_of(job).to_owned()),
-    ];
-    let mut add = |name, is_default: bool, value: &dyn ToString| {
-        if !is_default {
-            fields.push((name, value.to_string()));
-        }
-    };
-    add("timeout", job.timeout_s == defaults.default_timeout_s, &job.timeout_s);
-    add("retries", job.retries == 0, &job.retries);
-    add("retry_backoff_ms", job.retry_backoff_ms == defaults.default_retry_backoff_ms, &job.retry_backoff_ms);
-    add("max_deliveries", job.max_deliveries == defaults.default_max_deliveries, &job.max_deliveries);
-    add("retention", job.retention_s == defaults.default_retention_s, &job.retention_s);
-    add("priority", job.priority == hero_domain::Priority::Normal, &job.priority.as_key());
-    if let Some(circle) = &job.circle {
-        add("circle", false, circle);
-    }
-    if let Some(traceparent) = &job.traceparent {
-        add("traceparent", false, traceparent);
-    }
-    if !job.env_vars.is_empty() {
-        add("env_vars", false, &serde_json::json!(job.env_vars));
-    }
-    fields
+/// What the hashes of alike jobs have in common.
+struct Shared {
+    fields: Vec<(&'static str, String)>,
+    /// Letters that spare the scripts a look at fields that most jobs do not have.
+    marks: String,
 }
 
-fn non_empty<'a>(text: &'a str, default: &'a str) -> &'a str {
-    if text.is_empty() { default } else { text }
+/// The fields that alike jobs share; defaults are left out.
+fn shared(job: &NewJob) -> Shared {
+    let defaults = JobLimits::default();
+    let mut fields = vec![("script_type", job.script_type.as_key().to_owned())];
+    let mut marks = String::new();
+    let mut add = |name, mark: &str, value: Option<String>| {
+        if let Some(value) = value {
+            fields.push((name, value));
+            if !marks.contains(mark) {
+                marks.push_str(mark);
+            }
+        }
+    };
+    let unless = |is_default: bool, value: &dyn ToString| (!is_default).then(|| value.to_string());
+    add("caller_id", "", unless(["", DEFAULT_CALLER].contains(&job.caller_id.as_str()), &job.caller_id));
+    add("context_id", "", unless(context_of(job) == DEFAULT_CONTEXT, &job.context_id));
+    add("retries", "", unless(job.retries == 0, &job.retries));
+    let backoff_ms = job.retry_backoff_ms;
+    add("retry_backoff_ms", "", unless(backoff_ms == defaults.default_retry_backoff_ms, &backoff_ms));
+    let deliveries = job.max_deliveries;
+    add("max_deliveries", "", unless(deliveries == defaults.default_max_deliveries, &deliveries));
+    add("priority", "", unless(job.priority == Priority::Normal, &job.priority.as_key()));
+    add("circle", "", job.circle.as_ref().map(ToString::to_string));
+    add("retention", "r", unless(job.retention_s == defaults.default_retention_s, &job.retention_s));
+    add("timeout", "e", unless(job.timeout_s == defaults.default_timeout_s, &job.timeout_s));
+    add("env_vars", "e", unless(job.env_vars.is_empty(), &serde_json::json!(job.env_vars)));
+    add("traceparent", "e", job.traceparent.clone());
+    Shared { fields, marks }
 }
 
 fn context_of(job: &NewJob) -> &str {
-    non_empty(&job.context_id, DEFAULT_CONTEXT)
+    if job.context_id.is_empty() { DEFAULT_CONTEXT } else { &job.context_id }
 }
 
 /// Writes the part of a job that only some have.
-fn write_extra(call: &mut Cmd, job: &NewJob) {
+fn write_extra(call: &mut Cmd, job: &NewJob, shared_marks: &str) {
     let mut marks = String::new();
     let mut fields: Vec<(&str, String)> = Vec::new();
     if !job.prerequisites.is_empty() {
@@ -85,7 +87,7 @@ fn write_extra(call: &mut Cmd, job: &NewJob) {
         fields.push(("due", due.clone()));
     }
     if !marks.is_empty() {
-        fields.push(("marks", marks));
+        fields.push(("marks", marks + shared_marks));
     }
     call.arg("1").arg(if job.id.is_some() { "1" } else { "" });
     call.arg(job.idempotency_key.as_deref().unwrap_or_default()).arg(due);
@@ -104,10 +106,8 @@ impl Store {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut created: Vec<Created> = jobs
-            .iter()
-            .map(|job| Created { id: job.id.unwrap_or_else(JobId::mint), is_new: true })
-            .collect();
+        let mut created: Vec<Created> =
+            jobs.iter().map(|job| Created { id: job.id.unwrap_or_else(JobId::mint), is_new: true }).collect();
         let scripts = &self.scripts().create;
         let bytes = jobs.iter().map(|job| job.script.len() + 48).sum();
         let mut call = scripts.command(&[], 16 + jobs.len() * 3, bytes);
@@ -133,7 +133,10 @@ impl Store {
 
 fn write_group<'a>(call: &mut Cmd, group: &[NewJob], ids: &mut impl Iterator<Item = &'a Created>) {
     let Some(first) = group.first() else { return };
-    let fields = shared_fields(first);
+    let Shared { mut fields, marks } = shared(first);
+    if !marks.is_empty() {
+        fields.push(("marks", marks.clone()));
+    }
     call.arg(keys::queue(first.script_type, first.circle.as_ref(), first.priority));
     call.arg(context_of(first)).arg(fields.len() * 2);
     for (name, value) in &fields {
@@ -146,7 +149,7 @@ fn write_group<'a>(call: &mut Cmd, group: &[NewJob], ids: &mut impl Iterator<Ite
         if is_plain(job) {
             call.arg("");
         } else {
-            write_extra(call, job);
+            write_extra(call, job, &marks);
         }
     }
 }

@@ -56,6 +56,7 @@ fn write_finish(call: &mut Cmd, finish: &Finish) {
 
 fn write_claim(call: &mut Cmd, claim: &Claim) {
     let lists = keys::lists(&claim.lane, claim.low_first);
+    call.arg(claim.lane.circle.as_ref().map_or("", |circle| circle.as_str()));
     call.arg(claim.want).arg(lists.len());
     for list in lists {
         call.arg(list);

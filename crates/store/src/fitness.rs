@@ -27,7 +27,8 @@ pub(crate) async fn check(link: &Link) -> Result<Fitness> {
 }
 
 fn judge(address: &str, info: &str, save: Option<&str>) -> Result<Fitness> {
-    let facts: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+    let facts: HashMap<&str, &str> =
+        info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
     let fact = |name: &str| facts.get(name).copied().unwrap_or_default();
     let version = fact("redis_version");
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));

@@ -93,15 +93,17 @@ impl Store {
     }
 
     async fn place_of(&self, cursor: JobId) -> Result<Place> {
-        let entry: Option<String> =
-            self.link().call(cmd("HGET").arg(keys::job(cursor)).arg("entry")).await?;
+        let entry: Option<String> = self.link().call(cmd("HGET").arg(keys::job(cursor)).arg("entry")).await?;
         entry.as_deref().and_then(place).ok_or(Error::CursorUnknown(cursor))
     }
 
     /// Walks the order of creation back from its end, or from the cursor.
     async fn list_index(&self, page: &mut Filling<'_>) -> Result<()> {
         let index = page.filter.context_id.as_deref().map_or(keys::INDEX.to_owned(), keys::context_index);
-        let oldest = page.filter.created_after.map_or("-".to_owned(), |at| (at.as_millis() - SLACK_MS).max(0).to_string());
+        let oldest = page
+            .filter
+            .created_after
+            .map_or("-".to_owned(), |at| (at.as_millis() - SLACK_MS).max(0).to_string());
         let mut from = match (page.cursor, page.filter.created_before) {
             (Some((ms, seq)), _) => format!("({ms}-{seq}"),
             (None, Some(at)) => at.as_millis().saturating_add(SLACK_MS).max(0).to_string(),
@@ -188,7 +190,9 @@ impl Store {
     }
 }
 
-fn details([script_type, status_text, caller, context, created_at, entry]: [Option<String>; 6]) -> Option<Details> {
+fn details(
+    [script_type, status_text, caller, context, created_at, entry]: [Option<String>; 6],
+) -> Option<Details> {
     let script_type = script_type?;
     let place = entry.as_deref().and_then(place)?;
     Some(Details {

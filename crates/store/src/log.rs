@@ -3,9 +3,7 @@
 use hero_domain::{JobId, LogLine, LogPage, LogStream, Timestamp};
 use hero_redis::{Value, cmd};
 
-use crate::{
-    Confine, Error, LogAppended, Result, Store, answer::corrupt, keys,
-};
+use crate::{Confine, Error, LogAppended, Result, Store, answer::corrupt, keys};
 
 /// Lines that one call writes.
 const LINES_A_CALL: usize = 500;

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use hero_domain::{
-    DEFAULT_CALLER, DEFAULT_CONTEXT, Job, JobId, JobLimits, JobStatus, Priority, Timestamp,
-};
+use hero_domain::{DEFAULT_CALLER, DEFAULT_CONTEXT, Job, JobId, JobLimits, JobStatus, Priority, Timestamp};
 
 use crate::{
     Result,

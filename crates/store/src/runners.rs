@@ -30,12 +30,7 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) async fn renew_lease(
-        &self,
-        session: &Session,
-        busy: u32,
-        known: &[JobId],
-    ) -> Result<Renewed> {
+    pub(crate) async fn renew_lease(&self, session: &Session, busy: u32, known: &[JobId]) -> Result<Renewed> {
         let script = &self.scripts().renew;
         let mut call = script.command(&[], 3 + known.len(), 64 + known.len() * 37);
         call.arg(session.runner.as_str()).arg(&session.session).arg(busy);
@@ -119,4 +114,3 @@ fn runner(
         state,
     })
 }
-

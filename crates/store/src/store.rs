@@ -9,8 +9,8 @@ use hero_domain::{
 use hero_redis::{Cmd, Link, RedisConfig, Script, Value, cmd, pipe};
 
 use crate::{
-    Claim, Confine, Control, Created, Error, Exchanged, Finish, Fitness, JobStore, Lane, LogAppended, Renewed,
-    Result, Session, SignIn, Stopped, Swept, Work,
+    Claim, Confine, Control, Created, Error, Exchanged, Finish, Fitness, JobStore, Lane, LogAppended,
+    Renewed, Result, Session, SignIn, Stopped, Swept, Work,
     answer::{Answer, corrupt, lossy, refusal},
     fitness, keys,
     record::{Record, status},

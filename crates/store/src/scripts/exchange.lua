@@ -4,7 +4,7 @@
 --   how 'F' (finished): output
 --   how 'E' (failed):   kind, text, 'o' and the output or '' and '', jitter
 --   how 'H' (handed back)
--- then, when jobs are wanted or taken: want, l, l lists in order, t, t taken ids.
+-- then, when jobs are wanted or taken: the lane's circle or '', want, l, l lists in order, t, t taken ids.
 -- Answers: drained (1 or 0), r, r refused ids, then 9 values for each claimed job.
 local inflight = INFLIGHT .. runner
 local refused = {}
@@ -42,62 +42,83 @@ local function report_other(id, key, marks, how, at)
   end
 end
 
-local at = 4
-local finished = {}
-for _ = 1, tonumber(ARGV[3]) do
-  local id, how = ARGV[at], ARGV[at + 2]
-  local key = JOB .. id
-  local job = call('HMGET', key, 'status', 'attempt', 'runner_id', 'retention', 'marks')
-  if job[2] ~= ARGV[at + 1] or job[3] ~= runner then
-    refused[#refused + 1] = id
-  elseif job[1] == 'started' then
-    -- First of all a write that Redis allows when its memory is used up: so the others are allowed too.
-    call('LREM', inflight, 1, id)
-    if how == 'F' then
-      call('HSET', key, 'status', 'finished', 'output', ARGV[at + 3], 'finished_at', NOW_TEXT)
-      if job[5] then
-        keep(id, key, job[4], job[5])
-        if has(job[5], 'd') then settle(id, true) end
-      elseif job[4] ~= '0' then
-        call('EXPIRE', key, job[4] or DEFAULT_RETENTION)
-      end
-      reply(id, 'finished')
-      finished[#finished + 1] = id
-    else
-      report_other(id, key, job[5], how, at + 3)
+-- Takes ids out of the in-flight list. They mostly stand near its head: a batch is taken out with one look.
+local function let_go(ids)
+  if #ids >= 4 then
+    local window = call('LRANGE', inflight, 0, 2 * #ids + 15)
+    local gone, others = {}, {}
+    for _, id in ipairs(ids) do gone[id] = true end
+    for i = #window, 1, -1 do
+      if not gone[window[i]] then others[#others + 1] = window[i] end
+    end
+    if #window - #others == #ids then
+      call('LTRIM', inflight, #window, -1)
+      if #others > 0 then call('LPUSH', inflight, unpack(others)) end
+      return
     end
   end
+  for _, id in ipairs(ids) do call('LREM', inflight, 1, id) end
+end
+
+local at = 4
+local ended, reports = {}, {}
+for _ = 1, tonumber(ARGV[3]) do
+  local id, how = ARGV[at], ARGV[at + 2]
+  local job = call('HMGET', JOB .. id, 'status', 'attempt', 'runner_id', 'marks')
+  if job[2] ~= ARGV[at + 1] or job[3] ~= runner then
+    refused[#refused + 1] = id
+  elseif job[1] == 'started' and not reports[id] then
+    ended[#ended + 1] = id
+    reports[id] = {at, job[4]}
+  end
   at = at + (how == 'F' and 4 or how == 'E' and 8 or 3)
+end
+-- The first write is one that Redis allows when its memory is used up: so the others are allowed too.
+let_go(ended)
+local finished = {}
+for _, id in ipairs(ended) do
+  local key, from, marks = JOB .. id, unpack(reports[id])
+  if ARGV[from + 2] == 'F' then
+    call('HSET', key, 'status', 'finished', 'output', ARGV[from + 3], 'finished_at', NOW_TEXT)
+    finished[#finished + 1] = id
+    if marks then
+      keep(id, key, marks)
+      reply(id, marks, 'finished')
+      if has(marks, 'd') then settle(id, true) end
+    else
+      call('EXPIRE', key, DEFAULT_RETENTION)
+    end
+  else
+    report_other(id, key, marks, ARGV[from + 2], from + 3)
+  end
 end
 if #finished > 0 then happened['finished'] = finished end
 flush()
 
 local answer, started = {0, #refused, unpack(refused)}, {}
+local NO_EXTRAS = {false, false, false}
+local lane_circle = ARGV[at]
 
 -- Gives a job to the runner, if it can still be claimed.
 local function claim(id)
   local key = JOB .. id
   local job = redis.pcall('HMGET', key, 'script', 'status', 'attempt', 'script_type', 'caller_id', 'context_id',
-    'timeout', 'env_vars', 'traceparent', 'entry')
+    'marks', 'entry')
   if not (job[1] or job[4]) or (job[2] ~= 'dispatched' and string.lower(job[2] or 'dispatched') ~= 'dispatched') then
     return false
   end
-  local attempt = number(job[3], 0) + 1
-  call('HSET', key, 'status', 'started', 'attempt', attempt, 'runner_id', runner, 'started_at', NOW_TEXT)
-  if not job[10] then
-    -- An outside producer wrote only the hash and the queue: the job is known from now on.
-    local context = job[6] or DEFAULT_CONTEXT
-    local entry = call('XADD', INDEX, '*', 'id', id, 'c', context)
-    call('XADD', CONTEXT .. context, entry, 'id', id)
-    call('HSET', key, 'id', id, 'entry', entry)
-    call('HSETNX', key, 'created_at', NOW_TEXT)
-    call('HSETNX', key, 'queued_at', NOW_TEXT)
+  local attempt, marks = number(job[3], 0) + 1, job[7]
+  if not job[8] then
+    marks = adopt(id, key, job[6], marks, lane_circle)
+    if not marks then return false end
   end
+  call('HSET', key, 'status', 'started', 'attempt', attempt, 'runner_id', runner, 'started_at', NOW_TEXT)
   started[#started + 1] = id
   local n = #answer
   answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, attempt, job[1], job[4]
-  answer[n + 5], answer[n + 6], answer[n + 7], answer[n + 8] = job[5], job[6], job[7], job[8]
-  answer[n + 9] = job[9]
+  answer[n + 5], answer[n + 6] = job[5], job[6]
+  local more = has(marks, 'e') and call('HMGET', key, 'timeout', 'env_vars', 'traceparent') or NO_EXTRAS
+  answer[n + 7], answer[n + 8], answer[n + 9] = more[1], more[2], more[3]
   return true
 end
 
@@ -147,11 +168,11 @@ local function claim_queued(first, lists, want)
   return false
 end
 
-if ARGV[at] then
-  local want, lists = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local taken = at + 2 + lists
+if lane_circle then
+  local want, lists = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local taken = at + 3 + lists
   claim_taken(taken + 1, taken + tonumber(ARGV[taken]), want)
-  if claim_queued(at + 2, lists, want) then answer[1] = 1 end
+  if claim_queued(at + 3, lists, want) then answer[1] = 1 end
 end
 if #started > 0 then happened['started'] = started end
 announce()

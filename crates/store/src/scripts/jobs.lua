@@ -3,6 +3,8 @@
 -- Marks are letters in the field `marks` that spare the hot path a look at a second key:
 --   d jobs wait for this one    l it has a log    i it has an idempotency key
 --   x a stop was asked for      t it was started and has been delayed
+--   r it has a retention of its own           f its log is full
+--   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100
@@ -27,6 +29,23 @@ end
 local function mark(key, letter)
   local marks = call('HGET', key, 'marks') or ''
   if not has(marks, letter) then call('HSET', key, 'marks', marks .. letter) end
+end
+
+-- Makes a job known of which an outside producer wrote only the hash and the queue; answers its marks and its
+-- index entry. Nothing that is no UUID becomes a job.
+local function adopt(id, key, context, marks, circle)
+  local hex = '[0-9a-f]'
+  local uuid = string.rep(hex, 8) .. string.rep('%-' .. string.rep(hex, 4), 4) .. string.rep(hex, 8)
+  if not string.match(id, '^' .. uuid .. '$') then return nil end
+  context = context or DEFAULT_CONTEXT
+  local entry = call('XADD', INDEX, '*', 'id', id, 'c', context)
+  call('XADD', CONTEXT .. context, entry, 'id', id)
+  marks = (marks or '') .. 'eor'
+  call('HSET', key, 'id', id, 'entry', entry, 'marks', marks)
+  call('HSETNX', key, 'created_at', NOW_TEXT)
+  call('HSETNX', key, 'queued_at', NOW_TEXT)
+  if circle and circle ~= '' then call('HSETNX', key, 'circle', circle) end
+  return marks, entry
 end
 
 -- A job's place in the order of creation, as a score: milliseconds and sequence of its index entry.
@@ -67,18 +86,19 @@ local function enqueue(id, key, script_type, circle, priority, due)
 end
 
 -- An ended job is kept for its retention, and so are its log and its idempotency key.
-local function keep(id, key, retention, marks)
-  retention = retention or DEFAULT_RETENTION
+local function keep(id, key, marks)
+  local retention = has(marks, 'r') and call('HGET', key, 'retention') or DEFAULT_RETENTION
   if retention == '0' then return end
   call('EXPIRE', key, retention)
   if has(marks, 'l') then call('EXPIRE', key .. LOGS, retention) end
   if has(marks, 'i') then
     local idem = call('HMGET', key, 'context_id', 'idempotency_key')
-    call('EXPIRE', IDEM .. idem[1] .. ':' .. idem[2], retention)
+    call('EXPIRE', IDEM .. (idem[1] or DEFAULT_CONTEXT) .. ':' .. idem[2], retention)
   end
 end
 
-local function reply(id, status)
+local function reply(id, marks, status)
+  if not has(marks, 'o') then return end
   call('RPUSH', REPLY .. id, status)
   call('EXPIRE', REPLY .. id, REPLY_KEPT)
 end
@@ -99,18 +119,20 @@ local settle
 -- Ends a job without success; those that wait for it fail with it.
 local function fail(id, kind, text, output)
   local key = JOB .. id
-  local job = call('HMGET', key, 'status', 'retention', 'marks', 'prerequisites', 'entry')
+  local job = call('HMGET', key, 'status', 'marks', 'prerequisites', 'entry', 'context_id')
+  local marks, entry = job[2], job[4]
+  if not entry then marks, entry = adopt(id, key, job[5], marks) end
   if job[1] == 'waiting_for_prerequisites' then
-    unwait(id, job[4])
+    unwait(id, job[3])
     call('HDEL', key, 'pending')
   end
   call('HSET', key, 'status', 'error', 'error_kind', kind, 'error', text, 'finished_at', NOW_TEXT)
   if output then call('HSET', key, 'output', output) end
-  call('ZADD', ERRORS, score_of(job[5]), id)
-  keep(id, key, job[2], job[3])
-  reply(id, 'error')
+  call('ZADD', ERRORS, score_of(entry), id)
+  keep(id, key, marks)
+  reply(id, marks, 'error')
   note('failed', id)
-  if has(job[3], 'd') then settle(id, false) end
+  if has(marks, 'd') then settle(id, false) end
 end
 
 local function release(id)
