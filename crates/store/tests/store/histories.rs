@@ -9,9 +9,7 @@ use std::{
 };
 
 use hero_domain::{ErrorKind, Job, JobFilter, JobId, JobStatus, LogStream, NewJob, Priority, ScriptType};
-use hero_store::{
-    Claim, Claimed, Error, Finish, JobStore, Lane, Outcome, Session, model::Places,
-};
+use hero_store::{Claim, Claimed, Error, Finish, JobStore, Lane, Outcome, Session, model::Places};
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::Config};
 
 use crate::{
@@ -109,7 +107,7 @@ fn report() -> impl Strategy<Value = Report> {
 
 fn call() -> impl Strategy<Value = Call> {
     let any_job = || (any::<usize>(), prop_oneof![5 => Just(false), 1 => Just(true)]);
-    let claim = option::weighted(0.8, (0..4usize, 0..5usize, any::<bool>()));
+    let claim = option::weighted(0.8, (0..4usize, 0..9usize, any::<bool>()));
     prop_oneof![
         8 => (vec(wish(), 1..5), prop_oneof![3 => Just(true), 1 => Just(false)])
             .prop_map(|(jobs, start)| Call::Create { jobs, start }),
@@ -124,7 +122,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (0..3usize, any::<bool>()).prop_map(|(runner, draining)| Call::Drain { runner, draining }),
         4 => (0..3usize, 0..4usize, select(Priority::ALL))
             .prop_map(|(runner, lane, priority)| Call::Take { runner, lane, priority }),
-        14 => (any::<usize>(), vec((any::<usize>(), report()), 0..4), claim)
+        14 => (any::<usize>(), vec((any::<usize>(), report()), 0..8), claim)
             .prop_map(|(session, reports, claim)| Call::Exchange { session, reports, claim }),
         3 => (any::<usize>(), option::of(any::<usize>()))
             .prop_map(|(session, forgets)| Call::Renew { session, forgets }),
@@ -235,7 +233,8 @@ impl<'a> Twin<'a> {
             }
             Call::SignIn { runner } => {
                 let sign_in = signing_in(&format!("r{runner}"), &format!("s{}", self.sessions.len()));
-                let session = same(call, self.model.sign_in(&sign_in).await, self.redis.sign_in(&sign_in).await);
+                let session =
+                    same(call, self.model.sign_in(&sign_in).await, self.redis.sign_in(&sign_in).await);
                 self.sessions.extend(session);
                 self.taken.remove(sign_in.id.as_str());
             }
@@ -290,8 +289,10 @@ impl<'a> Twin<'a> {
         if !self.model.runners().await.unwrap().iter().any(|it| it.id == id) {
             return;
         }
-        let (model, redis) =
-            (self.model.take_from(&id, &lane_of(lane), priority).await, self.redis.take_from(&id, &lane_of(lane), priority).await);
+        let (model, redis) = (
+            self.model.take_from(&id, &lane_of(lane), priority).await,
+            self.redis.take_from(&id, &lane_of(lane), priority).await,
+        );
         assert_eq!(model, redis, "{call:?}");
         self.taken.entry(id.to_string()).or_default().extend(model);
     }
@@ -306,8 +307,10 @@ impl<'a> Twin<'a> {
         let Some(session) = self.session(session) else { return };
         let mut finished: Vec<Finish> = Vec::new();
         for (attempt, report) in reports {
-            let Some((_, job)) = self.attempts.get(attempt % self.attempts.len().max(1)) else { continue };
-            finished.push(report.of(job));
+            // The latest ones more often than those that have ended.
+            let latest = if attempt % 4 == 0 { 0 } else { self.attempts.len().saturating_sub(10) };
+            let Some((_, job)) = pick(&self.attempts[latest..], attempt / 4) else { continue };
+            finished.push(report.of(&job));
         }
         let claim = claim.map(|(lane, want, low_first)| Claim {
             lane: lane_of(*lane),
@@ -366,7 +369,11 @@ impl<'a> Twin<'a> {
     async fn compare(&mut self, call: &Call, gone: &BTreeSet<JobId>) {
         let places = self.redis.places().await;
         assert_eq!(self.model.places().await, places, "places after {call:?}");
-        assert_eq!(self.model.runners().await.unwrap(), self.redis.runners().await.unwrap(), "after {call:?}");
+        assert_eq!(
+            self.model.runners().await.unwrap(),
+            self.redis.runners().await.unwrap(),
+            "after {call:?}"
+        );
         let all = JobFilter { limit: Some(1_000), ..JobFilter::default() };
         let listed = self.redis.list(&all).await.unwrap().ids;
         assert_eq!(self.model.list(&all).await.unwrap().ids, listed, "list after {call:?}");
@@ -374,8 +381,10 @@ impl<'a> Twin<'a> {
         for id in &self.ids {
             let (model, redis) = (self.model.get(*id, None).await, self.redis.get(*id, None).await);
             if let Some(job) = same_job(call, model, redis) {
-                let (model, redis) =
-                    (self.model.read_log(*id, None, None, 1_000).await, self.redis.read_log(*id, None, None, 1_000).await);
+                let (model, redis) = (
+                    self.model.read_log(*id, None, None, 1_000).await,
+                    self.redis.read_log(*id, None, None, 1_000).await,
+                );
                 assert_eq!(model.unwrap().lines, redis.unwrap().lines, "log of {id} after {call:?}");
                 after.insert(*id, job);
             }

@@ -15,6 +15,7 @@ mod creating;
 mod finishing;
 mod listing;
 mod logging;
+mod outside;
 mod prerequisites;
 mod running;
 mod stopping;

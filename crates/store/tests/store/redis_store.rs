@@ -31,17 +31,14 @@ end";
 pub(crate) struct OnRedis {
     store: Store,
     behind: Mutex<redis::Connection>,
-    server: RedisServer,
+    /// Alive as long as the store.
+    _server: RedisServer,
 }
 
 impl OnRedis {
     /// A connection that looks behind the store.
     pub(crate) fn behind(&self) -> MutexGuard<'_, redis::Connection> {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn server(&self) -> &RedisServer {
-        &self.server
     }
 
     /// Begins again: nothing is stored, and the clock stands at [`BEGIN`].
@@ -60,7 +57,7 @@ impl Fixture for OnRedis {
         let behind = server.connection().expect("a connection");
         let config = RedisConfig::at(server.url().parse().expect("a socket's address"));
         let store = Store::connect_with_test_clock(&config).expect("a store");
-        let this = Self { store, behind: Mutex::new(behind), server };
+        let this = Self { store, behind: Mutex::new(behind), _server: server };
         this.reset();
         this
     }
@@ -113,8 +110,11 @@ pub(crate) fn places(redis: &mut redis::Connection) -> Places {
             }
         }
     }
-    let delayed: BTreeMap<String, i64> =
-        redis.zrange_withscores::<_, Vec<(String, i64)>>("hero:q:delayed", 0, -1).expect("a set").into_iter().collect();
+    let delayed: BTreeMap<String, i64> = redis
+        .zrange_withscores::<_, Vec<(String, i64)>>("hero:q:delayed", 0, -1)
+        .expect("a set")
+        .into_iter()
+        .collect();
     for (id, due) in delayed {
         places.delayed.insert(id.parse().expect("a job id"), Timestamp::from_millis(due));
     }
@@ -135,7 +135,8 @@ fn living(
             read.hget(format!("hero:job:{id}"), "status");
         }
         let found: Vec<Option<String>> = read.query(redis).expect("statuses");
-        let found: Vec<_> = found.iter().map(|it| it.as_ref().map(|it| it.parse().expect("a status"))).collect();
+        let found: Vec<_> =
+            found.iter().map(|it| it.as_ref().map(|it| it.parse().expect("a status"))).collect();
         let unread: Vec<String> = unread.into_iter().cloned().collect();
         statuses.extend(unread.into_iter().zip(found));
     }

@@ -113,7 +113,12 @@ impl<F: Fixture> World<F> {
     }
 
     /// What the wait for work does.
-    pub(crate) async fn take_from(&self, runner: &RunnerId, lane: &Lane, priority: Priority) -> Option<JobId> {
+    pub(crate) async fn take_from(
+        &self,
+        runner: &RunnerId,
+        lane: &Lane,
+        priority: Priority,
+    ) -> Option<JobId> {
         self.fixture.take(runner, lane, priority).await
     }
 
