@@ -113,11 +113,11 @@ impl Process {
     /// Waits until it says a line with these words.
     pub(crate) async fn says(&mut self, words: &str) -> String {
         let find = |said: &Vec<String>| said.iter().find(|line| line.contains(words)).cloned();
-        let found = tokio::time::timeout(PATIENCE, self.said.wait_for(|said| find(said).is_some())).await;
-        match found {
-            Ok(Ok(said)) => find(&said).expect("it was found"),
-            _ => panic!("{} has not said `{words}`:\n{}", self.name, self.said()),
-        }
+        // An end of its output is no answer either.
+        let found = self.said.wait_for(|said| find(said).is_some());
+        _ = tokio::time::timeout(PATIENCE, found).await;
+        let found = find(&self.said.borrow());
+        found.unwrap_or_else(|| panic!("{} has not said `{words}`:\n{}", self.name, self.said()))
     }
 
     /// The address of that name, as it says when it serves: `127.0.0.1:41234`.

@@ -15,7 +15,7 @@ async fn an_actor_that_only_pops_an_id_and_writes_the_hash_serves_jobs() {
     assert_eq!((list.as_str(), popped.as_str()), ("hero:q:work:type:sal", id.as_str()));
     let key = format!("hero:job:{id}");
     let [script, script_type, caller]: [String; 3] =
-        redis.hget(&key, &["script", "script_type", "caller_id"]).unwrap();
+        redis.hmget(&key, &["script", "script_type", "caller_id"]).unwrap();
     assert_eq!([script.as_str(), &script_type, &caller], ["greet", "sal", "ann"]);
     () = redis.hset_multiple(&key, &[("status", "finished"), ("output", "hello")]).unwrap();
     assert_eq!(client.call("get_job_status", json!([id])).await, "Finished");
@@ -70,14 +70,18 @@ async fn a_producer_that_only_writes_the_hash_and_pushes_the_id_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_pops_the_reply_learns_of_the_end() {
+async fn a_producer_that_pops_the_reply_learns_of_the_end() {
     let cluster = Cluster::start().await;
-    let client = cluster.http();
-    for (script, reply) in [("1", "finished"), ("throw 1", "error")] {
-        let id = client.submit(json!({ "script": script, "script_type": "OSIS" })).await;
-        let mut redis = cluster.redis.connection().unwrap();
+    let mut redis = cluster.redis.connection().unwrap();
+    for (number, (script, reply)) in [("1", "finished"), ("throw 1", "error")].into_iter().enumerate() {
+        let id = format!("9f0c3e6a-58a4-4f6e-9d5a-2b8a4d1b7c2{number}");
+        let job = [("script", script), ("script_type", "osis")];
+        () = redis.hset_multiple(format!("hero:job:{id}"), &job).unwrap();
+        () = redis.rpush("hero:q:work:type:osis", &id).unwrap();
         let (_, told): (String, String) = redis.blpop(format!("hero:q:reply:{id}"), 10.0).unwrap();
         assert_eq!(told, reply);
+        let left: i64 = redis.ttl(format!("hero:q:reply:{id}")).unwrap();
+        assert_eq!(left, -2, "the list is empty again, so it is gone");
     }
     cluster.stop().await;
 }

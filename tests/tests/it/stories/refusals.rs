@@ -119,7 +119,7 @@ async fn what_is_no_json_rpc_is_refused_as_such() {
         ("{", -32700),
         ("", -32700),
         ("[]", -32600),
-        ("42", -32600),
+        ("42", -32700),
         (r#"{"method":"whoami"}"#, -32600),
         (r#"{"jsonrpc":"1.0","id":1,"method":"whoami"}"#, -32600),
     ] {
@@ -128,9 +128,9 @@ async fn what_is_no_json_rpc_is_refused_as_such() {
         assert_eq!(failure.code, code, "{body}: {answer:?}");
     }
     // A path that is no circle of this node, another verb, another content type.
-    let answer =
-        request("POST", &format!("http://{address}/nowhere"), &[("content-type", "application/json")], "{}");
-    assert_eq!(answer.await.unwrap().status, 404);
+    let headers = [("content-type", "application/json")];
+    let answer = request("POST", &format!("http://{address}/nowhere"), &headers, "{}").await.unwrap();
+    assert_eq!(answer.status, 404);
     assert!((400..500).contains(&get(&format!("http://{address}/")).await.unwrap().status));
     let answer = request("POST", &format!("http://{address}/"), &[("content-type", "text/plain")], "{}")
         .await
