@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::{
     Error, Overrides, Result, Validate,
-    layer::{Layer, kind_of},
+    layer::{Layer, join, kind_of},
     secret::REDACTED,
 };
 
@@ -162,24 +162,32 @@ fn merge<T: DeserializeOwned>(layers: &[Layer], defaults: &Json) -> Result<T> {
     for layer in layers {
         builder = builder.add_source(layer.clone());
     }
-    let merged = builder.build().map_err(|error| refusal(layers, error))?;
+    let merged = builder.build().map_err(|error| refusal(layers, defaults, error))?;
     let mut unknown = Vec::new();
     let effective = serde_ignored::deserialize(merged, |path| unknown.push(path.to_string()));
     // An unknown key is told first: a key that was misspelt is often also a key that is missing.
     if let Some(key) = unknown.into_iter().min() {
-        let key = key.replace(".?", "");
-        return Err(Error::UnknownKey { origin: origin_of(layers, &key), hint: hint(defaults, &key), key });
+        return Err(unknown_key(layers, defaults, key.replace(".?", "")));
     }
-    effective.map_err(|error| refusal(layers, error))
+    effective.map_err(|error| refusal(layers, defaults, error))
 }
 
-fn refusal(layers: &[Layer], error: ConfigError) -> Error {
-    let (key, message) = key_and_message(error);
-    match (key, message) {
+fn refusal(layers: &[Layer], defaults: &Json, error: ConfigError) -> Error {
+    let (section, message) = key_and_message(error);
+    // A struct that denies unknown fields speaks up before we can.
+    let unknown = message.as_deref().and_then(|message| message.strip_prefix("unknown field `"));
+    if let Some((name, _)) = unknown.and_then(|rest| rest.split_once('`')) {
+        return unknown_key(layers, defaults, join(section.as_deref().unwrap_or_default(), name));
+    }
+    match (section, message) {
         (Some(key), None) => Error::Missing { key },
         (Some(key), Some(message)) => Error::Value { origin: origin_of(layers, &key), key, message },
         (None, message) => Error::Other { message: message.unwrap_or_default() },
     }
+}
+
+fn unknown_key(layers: &[Layer], defaults: &Json, key: String) -> Error {
+    Error::UnknownKey { origin: origin_of(layers, &key), hint: hint(defaults, &key), key }
 }
 
 /// The key of an error and what is wrong; no message means that the key is missing.
@@ -242,7 +250,7 @@ pub(crate) fn leaves(prefix: &str, tree: &Json, into: &mut HashMap<String, Json>
     match tree {
         Json::Object(members) if !members.is_empty() => {
             for (name, member) in members {
-                leaves(&crate::layer::join(prefix, name), member, into);
+                leaves(&join(prefix, name), member, into);
             }
         }
         leaf => drop(into.insert(prefix.to_owned(), leaf.clone())),

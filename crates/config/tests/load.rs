@@ -180,6 +180,31 @@ fn unknown_keys_are_refused_by_name_with_their_origin_and_the_known_ones() {
 }
 
 #[test]
+fn a_section_that_denies_unknown_keys_itself_is_refused_in_the_same_words() {
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Outer {
+        inner: Inner,
+    }
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Inner {
+        url: String,
+    }
+    impl Validate for Outer {
+        fn validate(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+    }
+    let variables = env(&[("HERO_X__INNER__URLL", "x")]);
+    let file = file("[inner]\nurl = 'x'");
+    let source = Source { service: "x", file: Some(&file.path), env: variables, ..Source::default() };
+    let error = load_with::<Outer>(source).unwrap_err();
+    assert_eq!(error.key(), Some("inner.urll"), "{error}");
+    assert!(error.to_string().contains("HERO_X__INNER__URLL: known in [inner] are url"), "{error}");
+}
+
+#[test]
 fn a_bad_value_names_the_key_its_origin_and_what_is_wrong() {
     assert_refused(
         from_file("[redis]\ntimeout_ms = 'soon'"),

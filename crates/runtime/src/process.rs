@@ -1,6 +1,7 @@
 //! The life of a process.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt::Display,
     io::{self, Write as _},
     process::ExitCode,
@@ -16,6 +17,7 @@ use crate::{
     cli::{self, Cli, Command},
     run_service,
     service::VERSION,
+    tasks::panic_text,
 };
 
 /// The configuration or the command line cannot be used (EX_USAGE).
@@ -102,6 +104,7 @@ async fn live<S: Service>(config: S::Config) -> u8 {
         Ok(telemetry) => telemetry,
         Err(error) => return complain::<S>(FAILED, &chain(&error)),
     };
+    log_panics();
     let cx = Context::new(Health::new(), telemetry.clone());
     let code = match bind_and_run::<S>(config, &cx).await {
         Ok(code) => code,
@@ -118,12 +121,23 @@ async fn live<S: Service>(config: S::Config) -> u8 {
     code
 }
 
+/// A panic is a log line like any other; with `RUST_BACKTRACE` it has the way there.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic_text(panic.payload());
+        let location = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(panic = message, location, backtrace, "panicked");
+    }));
+}
+
 async fn bind_and_run<S: Service>(config: S::Config, cx: &Context) -> anyhow::Result<u8> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let drain = *config.drain();
     let process = cx.health.condition("process");
     let admin =
-        AdminServer::bind(config.admin(), cx).await.context("the admin port (`admin.listen`) is not free")?;
+        AdminServer::bind(config.admin(), cx).await.context("cannot open the admin port (`admin.listen`)")?;
     tracing::info!(service = S::NAME, address = %admin.address(), "admin port open");
     let admin = tokio::spawn(admin.serve());
 
@@ -142,6 +156,8 @@ async fn bind_and_run<S: Service>(config: S::Config, cx: &Context) -> anyhow::Re
         code = stop_on_signal(&mut signals, &trigger, &process, &shutdown) => Ok(code),
     };
     admin.abort();
+    // Its end removes a socket's file; that it was aborted is no news.
+    let _ = admin.await;
     code
 }
 
@@ -154,8 +170,8 @@ async fn stop_on_signal(
     shutdown: &Shutdown,
 ) -> u8 {
     let (name, _) = signals.next().await;
-    tracing::info!(signal = name, grace_ms = shutdown.grace().as_millis() as u64, "stopping");
     process.unready("the process is stopping");
+    tracing::info!(signal = name, grace_ms = shutdown.grace().as_millis() as u64, "stopping");
     let too_long = async {
         trigger.drain().await;
         shutdown.grace_over().await;

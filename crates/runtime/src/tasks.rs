@@ -1,6 +1,6 @@
 //! The background work of a service, each piece with a name and a rule for its end.
 
-use std::{collections::HashMap, time::Duration};
+use std::{any::Any, collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use hero_telemetry::{Attributes, metrics, names};
@@ -140,11 +140,13 @@ impl Tasks {
 
 fn describe(error: JoinError) -> String {
     match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            format!("it panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
-        }
+        Ok(panic) => format!("it panicked: {}", panic_text(&*panic)),
         Err(error) => error.to_string(),
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -3,7 +3,10 @@
 
 mod running;
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::{net::UnixStream, process::ExitStatusExt as _},
+};
 
 use hero_runtime::admin::ask_ready;
 use running::{PATIENCE, Running, command, run, text};
@@ -172,6 +175,21 @@ fn a_socket_left_behind_is_taken_over_and_one_in_use_is_refused() {
     third.line("serving");
     third.signal(Signal::TERM);
     assert_eq!(third.end(), Some(0));
+}
+
+#[test]
+fn the_log_level_changes_while_it_runs() {
+    let running = Running::start(&[("TELEMETRY__LOG_LEVEL", "info")]);
+    running.line("serving");
+    let mut stream = UnixStream::connect(running.dir.path().join("admin.sock")).unwrap();
+    let request = "PUT /log-level HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nerror";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("error\n"), "{answer}");
+    running.signal(Signal::TERM);
+    running.assert_silent();
+    assert_eq!(running.end(), Some(0));
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Running {
         }
     }
 
+    /// Waits for its end, and that it logs nothing more until then.
+    pub fn assert_silent(&self) {
+        assert_eq!(self.log.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
     pub fn grpc(&self) -> Address {
         let line = self.line("serving");
         line["addresses"].as_str().unwrap().strip_prefix("grpc ").unwrap().parse().unwrap()
