@@ -29,7 +29,7 @@ const CALM_LOOKS: u32 = 20;
 /// The niceness of a thread that was set aside.
 const NICE: i32 = 5;
 /// Deep values are dropped, compared and printed by recursion; only the pages that are touched cost memory.
-const STACK_BYTES: usize = 64 << 20;
+const STACK_BYTES: usize = 256 << 20;
 
 type Work = dyn Fn(Run) + Send + Sync;
 

@@ -204,7 +204,7 @@ async fn a_daemon_that_holds_the_output_open_does_not_hold_the_job() {
 async fn a_timeout_and_a_stop_kill_the_whole_tree() {
     let dir = tempfile::tempdir().unwrap();
     let python = python(dir.path()).await;
-    let script = "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\nprint('pid', os.getpid(), flush=True)\ntime.sleep(0.1)\nprint('ready', flush=True)\ntime.sleep(1000)";
+    let script = "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\nos.write(1, b'pid %d\\n' % os.getpid())\ntime.sleep(0.1)\nprint('ready', flush=True)\ntime.sleep(1000)";
     let trial = Trial::start(&python, job(script));
     trial.logged("ready").await;
     let (stopped, took) = trial.order(Order::Stop).await;

@@ -1,0 +1,6 @@
+//! The whole runner against a private, real Redis.
+
+mod drain;
+mod jobs;
+mod outages;
+mod setup;
