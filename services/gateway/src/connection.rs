@@ -137,7 +137,8 @@ fn http(limits: &LimitsConfig) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        .max_buf_size(limits.max_header_bytes)
-        .pipeline_flush(true);
+        .max_header_size(limits.max_header_bytes)
+        // Room to read on past a head that is too large, so that its sender gets to read the refusal.
+        .max_buf_size(limits.max_header_bytes.saturating_mul(4));
     http
 }

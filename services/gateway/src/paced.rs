@@ -23,37 +23,52 @@ pub(crate) struct Paced<S, G> {
     send_timeout: Duration,
     /// Runs while bytes to the client are stuck.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// The client took nothing for too long.
+    is_cut_off: bool,
     reader: Option<Waker>,
     _guard: Arc<G>,
 }
 
 impl<S, G> Paced<S, G> {
     pub(crate) fn new(stream: S, send_timeout: Duration, guard: G) -> Self {
-        Self { stream, send_timeout, stuck: None, reader: None, _guard: Arc::new(guard) }
+        Self { stream, send_timeout, stuck: None, is_cut_off: false, reader: None, _guard: Arc::new(guard) }
     }
 
     /// Passes on what a write came to, noting whether the client takes it.
     fn pace<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            if self.stuck.take().is_some()
-                && let Some(reader) = self.reader.take()
-            {
-                reader.wake();
+            if self.stuck.take().is_some() {
+                self.wake_reader();
             }
             return written;
         }
         let timeout = self.send_timeout;
         let timer = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        if timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        self.is_cut_off = true;
+        self.wake_reader();
+        Poll::Ready(Err(cut_off()))
     }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of what is sent to it")
 }
 
 impl<S: AsyncRead + Unpin, G> AsyncRead for Paced<S, G> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_cut_off {
+            return Poll::Ready(Err(cut_off()));
+        }
         if this.stuck.is_some() {
             this.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -121,10 +136,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off() {
         let (_client, server) = duplex(8);
-        let mut paced = Paced::new(server, Duration::from_secs(30), ());
+        let (mut reader, mut writer) = split(Paced::new(server, Duration::from_secs(30), ()));
         let began = tokio::time::Instant::now();
-        let error = paced.write_all(b"0123456789").await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        let mut bytes = [0; 4];
+        let (written, read) = tokio::join!(writer.write_all(b"0123456789"), reader.read(&mut bytes));
+        assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut, "whoever reads learns it too");
         assert_eq!(began.elapsed().as_secs(), 30);
     }
 }

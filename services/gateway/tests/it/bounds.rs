@@ -8,7 +8,6 @@ use jsonrpsee::{
     rpc_params,
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::node::{Node, PATIENCE};
 
@@ -20,7 +19,8 @@ fn call_error(error: Error) -> (i32, Value) {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_unread() {
     let node = Node::with(|config| config.limits.max_request_bytes = 10_000).await;
-    let large = json!({"jsonrpc": "2.0", "id": 1, "method": "play", "params": ["x".repeat(20_000)]}).to_string();
+    let large =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "play", "params": ["x".repeat(20_000)]}).to_string();
     let answer = node.post(&large).await;
     assert_eq!(answer.refusal(), (413, -32007, "REQUEST_TOO_LARGE".to_owned()));
     assert!(answer.json()["error"]["message"].as_str().unwrap().contains("10000 bytes"));
@@ -31,12 +31,12 @@ async fn a_body_over_the_limit_is_refused_unread() {
     let chunk = format!("4e20\r\n{}\r\n0\r\n\r\n", "x".repeat(20_000));
     let answer = node.raw(format!("{head}{chunk}").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    let ws = node.ws().await;
-    let error = ws.request::<Value, _>("play", rpc_params!["x".repeat(20_000)]);
-    let answer = tokio::time::timeout(Duration::from_secs(1), error).await;
-    assert!(answer.is_err() || answer.unwrap().is_err(), "the refusal has no id to match");
-    let who: String = ws.request("whoami", rpc_params![]).await.unwrap();
-    assert_eq!(who, "anonymous (admin)", "the WebSocket goes on");
+    let mut socket = node.socket().await;
+    socket.send(&large).await;
+    let answer = socket.receive().await;
+    assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32007), &Value::Null));
+    socket.send(r#"{"jsonrpc":"2.0","id":2,"method":"whoami"}"#).await;
+    assert_eq!(socket.receive().await["result"], json!("anonymous (admin)"), "the WebSocket goes on");
 }
 
 #[tokio::test]
@@ -93,7 +93,8 @@ async fn calls_over_the_limit_of_all_connections_are_refused() {
     let node = Node::with(|config| config.limits.max_calls = 2).await;
     node.ports.set_delay(Duration::from_millis(300));
     let clients = [node.http(), node.http(), node.http()];
-    let answers = join_all(clients.iter().map(|client| client.request::<Vec<String>, _>("list_jobs", rpc_params![])));
+    let answers =
+        join_all(clients.iter().map(|client| client.request::<Vec<String>, _>("list_jobs", rpc_params![])));
     assert_eq!(answers.await.iter().filter(|answer| answer.is_ok()).count(), 2);
 }
 
@@ -105,17 +106,16 @@ async fn a_connection_over_the_limit_is_told_and_closed() {
     assert_eq!(answer.refusal(), (429, -32040, "TOO_MANY_REQUESTS".to_owned()));
     assert_eq!((answer.header("connection"), answer.header("retry-after")), (Some("close"), Some("1")));
     drop(first);
-    let freed = async {
-        while node.post(r#"{"jsonrpc":"2.0","id":1,"method":"whoami"}"#).await.status() != 200 {}
-    };
+    let freed =
+        async { while node.post(r#"{"jsonrpc":"2.0","id":1,"method":"whoami"}"#).await.status() != 200 {} };
     tokio::time::timeout(PATIENCE, freed).await.expect("a closed connection makes room");
 }
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_told_so() {
     let node = Node::with(|config| config.limits.call_timeout_ms = 200).await;
-    node.ports.set_delay(Duration::from_millis(1_000));
     let client = node.ws().await;
+    node.ports.set_delay(Duration::from_millis(1_000));
     let answer = client.request::<Vec<String>, _>("list_jobs", rpc_params![]).await;
     let (code, data) = call_error(answer.unwrap_err());
     assert_eq!((code, data["reason"].as_str()), (-32002, Some("DEADLINE_EXCEEDED")));
@@ -152,22 +152,11 @@ async fn a_head_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_costs_no_memory_and_is_cut_off() {
     let node = Node::with(|config| config.limits.send_timeout_ms = 500).await;
-    let mut stream = node.connect().await;
-    let handshake = format!(
-        "GET / HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        node.address()
-    );
-    stream.write_all(handshake.as_bytes()).await.unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(&head, b"HTTP/1.1 101");
-    let call = br#"{"jsonrpc":"2.0","id":1,"method":"run_job","params":["large 1000000","OSIS"]}"#;
-    let mut frame = vec![0x81, 0x80 | u8::try_from(call.len()).unwrap(), 0, 0, 0, 0];
-    frame.extend_from_slice(call);
+    let mut socket = node.socket().await;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"run_job","params":["large 100000","OSIS"]}"#;
     let flood = async {
         loop {
-            if stream.write_all(&frame).await.is_err() {
+            if socket.try_send(call).await.is_err() {
                 return;
             }
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hero_gateway::{Gateway, GatewayConfig};
 use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server};
 use hero_runtime::{
-    Address, Context, DrainConfig, GrpcConfig, Health, Listener, Service as _, Shutdown, ShutdownTrigger, grpc,
+    Address, Context, DrainConfig, GrpcConfig, Health, Listener, Service as _, Shutdown, ShutdownTrigger,
+    grpc,
 };
 use hero_testing::FakeNode;
 use http_body_util::{BodyExt as _, Full};
@@ -101,7 +102,10 @@ impl Node {
     }
 
     pub(crate) fn http(&self) -> HttpClient {
-        HttpClientBuilder::default().request_timeout(PATIENCE).build(format!("http://{}", self.address())).unwrap()
+        HttpClientBuilder::default()
+            .request_timeout(PATIENCE)
+            .build(format!("http://{}", self.address()))
+            .unwrap()
     }
 
     pub(crate) async fn ws(&self) -> WsClient {
@@ -129,8 +133,26 @@ impl Node {
     }
 
     pub(crate) fn request(&self, body: &str) -> http::request::Builder {
-        let request = http::Request::post("/").header("host", self.address()).header("content-length", body.len());
+        let request =
+            http::Request::post("/").header("host", self.address()).header("content-length", body.len());
         request.header("content-type", "application/json")
+    }
+
+    /// A WebSocket by hand.
+    pub(crate) async fn socket(&self) -> Socket {
+        let mut stream = self.connect().await;
+        let handshake = format!(
+            "GET / HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.address()
+        );
+        stream.write_all(handshake.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        Socket(stream)
     }
 
     /// Sends bytes as they are and reads until the server closes.
@@ -141,6 +163,55 @@ impl Node {
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         read.expect("the server closes").unwrap();
         String::from_utf8(answer).unwrap()
+    }
+}
+
+/// A WebSocket by hand, for what no client library would send.
+pub(crate) struct Socket(TcpStream);
+
+impl Socket {
+    pub(crate) async fn try_send(&mut self, text: &str) -> std::io::Result<()> {
+        let mut frame = vec![0x81];
+        match u16::try_from(text.len()) {
+            Ok(length @ ..126) => frame.push(0x80 | u8::try_from(length).unwrap()),
+            Ok(length) => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&length.to_be_bytes());
+            }
+            Err(_) => {
+                frame.push(0x80 | 127);
+                frame.extend_from_slice(&u64::try_from(text.len()).unwrap().to_be_bytes());
+            }
+        }
+        // A mask of zeros leaves the text as it is.
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(text.as_bytes());
+        self.0.write_all(&frame).await
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.try_send(text).await.unwrap();
+    }
+
+    /// The next message, of less than 64 KiB.
+    pub(crate) async fn receive(&mut self) -> Value {
+        tokio::time::timeout(PATIENCE, self.read_frame()).await.expect("a message comes")
+    }
+
+    async fn read_frame(&mut self) -> Value {
+        loop {
+            let kind = self.0.read_u8().await.unwrap();
+            let length = match self.0.read_u8().await.unwrap() {
+                126 => usize::from(self.0.read_u16().await.unwrap()),
+                length => usize::from(length),
+            };
+            let mut text = vec![0; length];
+            self.0.read_exact(&mut text).await.unwrap();
+            // Pings come in between.
+            if kind == 0x81 {
+                return serde_json::from_slice(&text).unwrap();
+            }
+        }
     }
 }
 

@@ -38,7 +38,8 @@ async fn what_is_not_there_is_told_in_json() {
 }
 
 async fn status(node: &Node, host: &str, origin: Option<&str>) -> u16 {
-    let mut request = http::Request::post("/").header("content-type", "application/json").header("host", host);
+    let mut request =
+        http::Request::post("/").header("content-type", "application/json").header("host", host);
     if let Some(origin) = origin {
         request = request.header("origin", origin);
     }
