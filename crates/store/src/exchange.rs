@@ -1,6 +1,6 @@
 //! The hot path of a runner: reports and claims, in one call.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use hero_domain::{DEFAULT_CALLER, DEFAULT_CONTEXT, JobLimits};
 use hero_redis::Cmd;
@@ -92,10 +92,7 @@ fn read_claimed(answer: &mut Answer, lane: &Lane) -> Result<Claimed> {
             .text()
             .and_then(|text| text.parse().ok())
             .map_or(Duration::from_secs(JobLimits::default().default_timeout_s.into()), Duration::from_secs),
-        env_vars: answer
-            .text()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_else(BTreeMap::new),
+        env_vars: answer.text().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
         traceparent: answer.text(),
     })
 }

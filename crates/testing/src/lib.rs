@@ -1,7 +1,10 @@
-//! What tests need and no service does: a private Redis, and the ports of a made-up node.
+//! What tests need and no service does: a private Redis, the ports of a made-up node, and conditions to
+//! wait on.
 
+mod condition;
 mod fake;
 mod redis_server;
 
+pub use condition::eventually;
 pub use fake::FakeNode;
 pub use redis_server::RedisServer;

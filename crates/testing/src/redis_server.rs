@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long a `redis-server` may take until it answers.
@@ -86,6 +87,27 @@ impl RedisServer {
         self.wait_until_it_answers()
     }
 
+    /// Stops it from answering without closing a connection, as an overloaded host or a cut network does.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("redis-server does not run")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let begin = Instant::now();
         loop {
@@ -97,7 +119,7 @@ impl RedisServer {
                 let log = std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default();
                 bail!("redis-server does not answer ({ended:?}); its log:\n{log}");
             }
-            std::thread::sleep(Duration::from_millis(2));
+            pause();
         }
     }
 
@@ -116,6 +138,11 @@ impl RedisServer {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is called where no runtime is, and for a moment only")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
 }
 
 impl Drop for RedisServer {
