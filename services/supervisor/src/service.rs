@@ -1,5 +1,7 @@
 //! The life of a supervisor.
 
+use std::convert::Infallible;
+
 use anyhow::Context as _;
 use hero_config::Overrides;
 use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server};
@@ -75,18 +77,20 @@ impl Service for Supervisor {
             let shutdown = shutdown.clone();
             move || upkeep.clone().run(shutdown.clone())
         });
-        let end_of_waits = tokio::spawn(end_waits(shutdown, closing));
-        let finished = tasks.finish().await;
-        end_of_waits.abort();
-        stop_events.cancel();
-        finished
+        // The reader of the events ends with this call, however it ends.
+        let _stop_events = stop_events.drop_guard();
+        tokio::select! {
+            finished = tasks.finish() => finished,
+            never = end_waits(shutdown, closing) => match never {},
+        }
     }
 }
 
 /// Half the grace is for jobs to end; then whoever still waits is told that the job goes on without this
 /// server, while there is time to say so.
-async fn end_waits(shutdown: Shutdown, closing: CancellationToken) {
+async fn end_waits(shutdown: Shutdown, closing: CancellationToken) -> Infallible {
     shutdown.requested().await;
     tokio::time::sleep(shutdown.grace() / 2).await;
     closing.cancel();
+    std::future::pending().await
 }

@@ -1,0 +1,11 @@
+//! The supervisor as its callers see it: a real Redis of its own, real gRPC sockets, and a runner's hand that
+//! takes jobs and ends them.
+
+mod contract;
+mod node;
+mod outage;
+mod places;
+mod refusals;
+mod settings;
+mod submits;
+mod waits;
