@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use super::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::{Address, listen::connect};
 
 /// How a channel is held.
@@ -45,7 +46,8 @@ pub fn channel(address: &Address, config: &ChannelConfig) -> Channel {
         .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
         .http2_keep_alive_interval(Duration::from_millis(config.keepalive_interval_ms))
         .keep_alive_timeout(Duration::from_millis(config.keepalive_timeout_ms))
-        .http2_adaptive_window(true)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
         .connect_with_connector_lazy(service_fn(move |_: Uri| {
             let address = address.clone();
             async move { connect(&address).await.map(TokioIo::new) }

@@ -11,7 +11,7 @@ use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
-use super::observe::ObserveLayer;
+use super::{CONNECTION_WINDOW, STREAM_WINDOW, observe::ObserveLayer};
 use crate::{Health, Listener, Shutdown};
 
 /// How gRPC is served.
@@ -133,7 +133,8 @@ impl Server {
         let server = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(Duration::from_millis(self.config.keepalive_interval_ms)))
             .http2_keepalive_timeout(Some(Duration::from_millis(self.config.keepalive_timeout_ms)))
-            .http2_adaptive_window(Some(true))
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
             .max_concurrent_streams(self.config.max_concurrent_streams);
         if self.config.max_connection_age_ms == 0 {
             return server;

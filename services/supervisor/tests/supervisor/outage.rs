@@ -57,7 +57,9 @@ async fn redis_may_come_later() {
 
 #[tokio::test]
 async fn a_redis_that_may_forget_jobs_is_refused_until_it_is_set_right() {
-    let redis = RedisServer::start_with(&["--save", "", "--maxmemory-policy", "allkeys-lru"]).unwrap();
+    let redis =
+        RedisServer::start_with(&["--save", "", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"])
+            .unwrap();
     let node = Node::over(redis, |_| {}).await;
     until("it says what is wrong", || async { node.words().contains("noeviction").then_some(()) }).await;
     let error = node.jobs().submit(&caller(), vec![job("1")]).await.unwrap_err();

@@ -145,11 +145,9 @@ async fn waiters_are_bounded_and_a_dropped_call_frees_its_place() {
         tokio::spawn(async move { jobs.wait(&caller(), id, None).await })
     };
     let first = wait(id);
-    let refused = until("the only place is taken", || async {
-        let error = node.jobs().wait(&caller(), id, Some(Duration::ZERO)).await.unwrap_err();
-        (error.reason() == Reason::TooManyRequests).then_some(error)
-    })
-    .await;
+    node.is_waited_on().await;
+    let refused = node.jobs().wait(&caller(), id, Some(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::TooManyRequests);
     assert!(refused.retry_after_ms().is_some());
     let error = node.jobs().run(&caller(), job("2"), None).await.unwrap_err();
     assert_eq!(error.reason(), Reason::TooManyRequests);
@@ -178,10 +176,10 @@ async fn who_still_waits_when_the_server_stops_is_told_that_the_job_goes_on() {
     node.begin_to_stop();
     let error = wait.await.unwrap().unwrap_err();
     assert_eq!((error.reason(), error.job_id()), (Reason::ShuttingDown, Some(id)));
-    let store = node.store.clone();
+    let status = hero_store::JobStore::status(&node.store, id, None).await.unwrap();
+    assert_eq!(status, JobStatus::Dispatched);
     node.stop().await;
     assert!(begun.elapsed() < Duration::from_millis(1_900), "{:?}", begun.elapsed());
-    assert_eq!(hero_store::JobStore::status(&store, id, None).await.unwrap(), JobStatus::Dispatched);
 }
 
 #[tokio::test]
