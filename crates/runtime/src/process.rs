@@ -139,6 +139,7 @@ async fn bind_and_run<S: Service>(config: S::Config, cx: &Context) -> anyhow::Re
     let admin =
         AdminServer::bind(config.admin(), cx).await.context("cannot open the admin port (`admin.listen`)")?;
     tracing::info!(service = S::NAME, address = %admin.address(), "admin port open");
+    let cx = &Context { admin: Some(admin.address().clone()), ..cx.clone() };
     let admin = tokio::spawn(admin.serve());
 
     let service = tokio::select! {

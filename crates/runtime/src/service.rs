@@ -51,13 +51,15 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// The version of this build.
     pub version: &'static str,
+    /// Where the admin port really is, in a process that has one.
+    pub admin: Option<Address>,
 }
 
 impl Context {
     /// The context of a process.
     #[must_use]
     pub fn new(health: Health, telemetry: Telemetry) -> Self {
-        Self { health, telemetry, version: VERSION }
+        Self { health, telemetry, version: VERSION, admin: None }
     }
 
     /// A context without logs or exporters, for tests and tools.

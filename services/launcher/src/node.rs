@@ -58,7 +58,7 @@ impl Service for Node {
         let runner = Runner::bind(config.runner(&url), &cx.scope(Runner::NAME))
             .await
             .context("the runner cannot start")?;
-        let banner = banner(&config, &gateway.addresses(), &url, redis.is_some());
+        let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
         let health = cx.health.clone();
         Ok(Self { begun, drain: config.drain, health, banner, redis, supervisor, gateway, runner })
     }
@@ -202,13 +202,20 @@ async fn greet(health: Health, banner: Banner, begun: Instant) {
     banner.print(begun.elapsed());
 }
 
-fn banner(config: &LauncherConfig, public: &Addresses, url: &RedisUrl, is_private: bool) -> Banner {
+fn banner(
+    config: &LauncherConfig,
+    cx: &Context,
+    public: &Addresses,
+    url: &RedisUrl,
+    is_private: bool,
+) -> Banner {
+    let admin = cx.admin.as_ref().unwrap_or(&config.admin.listen).reachable();
     let rpc = public.get("http").map(|address| address.reachable().to_string()).unwrap_or_default();
     let needs_secret = !config.secrets.is_empty();
     Banner {
         version: VERSION,
         rpc: rpc.trim_start_matches("tcp://").to_owned(),
-        admin: config.admin.listen.reachable().to_string().replace("tcp://", "http://"),
+        admin: admin.to_string().replace("tcp://", "http://"),
         redis: match is_private {
             true => format!("{url}, private; jobs survive a restart"),
             false => url.to_string(),

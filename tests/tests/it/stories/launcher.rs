@@ -14,13 +14,15 @@ use crate::{
 
 const KEY: &str = "02a1b2c3d4e5f6789abcdef0123456789abcdef0123456789abcdef0123456789a";
 
+/// A launcher on free ports.
+fn start() -> Start {
+    Start::service("launcher", &[("PORT", "0")])
+}
+
 /// A launcher with a Redis of its own in this folder, on free ports.
 fn node(folder: &Path, args: &[&str]) -> Process {
     let folder = folder.to_str().expect("a folder's name is text");
-    Start::service("launcher", &[])
-        .args(&["--port", "0", "--private-redis", "--data-dir", folder])
-        .args(args)
-        .run()
+    start().args(&["--private-redis", "--data-dir", folder]).args(args).run()
 }
 
 /// Where it serves, once it says that it is ready.
@@ -171,8 +173,8 @@ async fn two_on_one_data_folder_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_server_it_says_what_to_install() {
     let empty = tempfile::tempdir().unwrap();
-    let mut node = Start::service("launcher", &[])
-        .args(&["--port", "0", "--private-redis", "--data-dir", empty.path().to_str().unwrap()])
+    let mut node = start()
+        .args(&["--private-redis", "--data-dir", empty.path().to_str().unwrap()])
         .env("PATH", empty.path().to_str().unwrap())
         .run();
     assert_eq!(node.exit().await.code(), Some(1));
@@ -222,8 +224,7 @@ async fn settings_that_cannot_be_used_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_redis_is_used_and_waited_for() {
     let redis = hero_testing::RedisServer::start().unwrap();
-    let mut node =
-        Start::service("launcher", &[]).args(&["--port", "0", "--redis-url", &redis.url(), "-v"]).run();
+    let mut node = start().args(&["--redis-url", &redis.url(), "-v"]).run();
     let client = Client::http(&address(&mut node).await);
     assert_eq!(client.call("run_job", json!(["40 + 2", "OSIS"])).await, "42");
     stop(node, Signal::INT).await;
@@ -232,7 +233,7 @@ async fn a_named_redis_is_used_and_waited_for() {
 
     let nothing = tempfile::tempdir().unwrap();
     let url = format!("unix://{}/redis.sock", nothing.path().display());
-    let mut node = Start::service("launcher", &[]).args(&["--port", "0", "--redis-url", &url]).run();
+    let mut node = start().args(&["--redis-url", &url]).run();
     let line = node.says("not ready yet").await;
     assert!(line.contains("redis"), "{line}");
     stop(node, Signal::INT).await;

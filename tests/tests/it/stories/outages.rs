@@ -87,7 +87,9 @@ async fn without_redis_at_the_start_a_supervisor_says_so_and_keeps_trying() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_would_lose_jobs_is_refused_until_it_is_mended() {
     let cluster = Cluster::start().await;
-    let redis = RedisServer::start_with(&["--save", "", "--maxmemory-policy", "allkeys-lru"]).unwrap();
+    let redis =
+        RedisServer::start_with(&["--save", "", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"])
+            .unwrap();
     let mut config = SupervisorConfig { listen: Address::loopback(0), ..SupervisorConfig::default() };
     config.redis.url = redis.url().parse().unwrap();
     let supervisor = Member::start::<Supervisor>(config).await.unwrap();
