@@ -27,6 +27,7 @@ pub(crate) const ERRORS: &str = "hero:jobs:status:error";
 pub(crate) const WAITING: &str = "hero:jobs:status:waiting_for_prerequisites";
 const IDEM: &str = "hero:idem:";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
+const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
 pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
 
@@ -59,6 +60,7 @@ pub(crate) fn as_lua() -> String {
         ("WAITING", WAITING),
         ("IDEM", IDEM),
         ("SWEEP_PLACE", SWEEP_PLACE),
+        ("WAITING_PLACE", WAITING_PLACE),
         ("TEST_CLOCK", TEST_CLOCK),
         ("DEFAULT_CONTEXT", hero_domain::DEFAULT_CONTEXT),
     ];

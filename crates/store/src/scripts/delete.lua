@@ -1,6 +1,7 @@
 -- Removes jobs and their logs. ARGV: confine ('' for none), ids.
 -- Answers how many; those that are not there are passed over.
 local count = 0
+write_even_when_full()
 for i = 2, #ARGV do
   local id, key = ARGV[i], JOB .. ARGV[i]
   local job = call('HMGET', key, 'script_type', 'context_id', 'status', 'runner_id', 'circle', 'priority', 'marks',

@@ -1,3 +1,9 @@
+-- Redis with its memory used up refuses the writes of a script that has not begun to write. This one changes
+-- nothing and is allowed: after it, what frees memory, or keeps running jobs alive, is allowed too.
+local function write_even_when_full()
+  call('PERSIST', EVENTS)
+end
+
 -- What happened in this call, one event a kind, announced at its end.
 local happened = {}
 

@@ -124,6 +124,7 @@ end
 
 -- Jobs that the wait for work has put into the runner's hands already.
 local function claim_taken(from, to, want)
+  if from <= to then write_even_when_full() end
   local beyond = {}
   for i = from, to do
     local id = ARGV[i]

@@ -2,6 +2,7 @@
 -- Answers: draining (1 or 0), then the ids of jobs that it shall stop.
 local key = RUNNER .. runner
 local presence = call('HMGET', key, 'lease_ms', 'unknown', 'draining')
+write_even_when_full()
 call('ZADD', LEASES, NOW + presence[1], runner)
 local known = {}
 for i = 4, #ARGV do known[ARGV[i]] = true end

@@ -7,6 +7,7 @@ if not job[1] or (ARGV[2] ~= '' and ARGV[2] ~= (job[2] or DEFAULT_CONTEXT)) then
 end
 local status = string.lower(job[3] or 'dispatched')
 if status == 'finished' or status == 'error' then return 1 end
+write_even_when_full()
 if status == 'started' and job[4] then
   mark(key, 'x')
   tell_to_stop(job[4], id)

@@ -124,6 +124,27 @@ async fn an_actor_that_pops_and_writes_back_is_heard() {
 }
 
 #[tokio::test]
+async fn an_end_that_an_actor_wrote_reaches_those_that_wait_for_it() {
+    let w = world().await;
+    let (good, bad) = (w.submit(osis()).await, w.submit(osis()).await);
+    let released = w.submit(NewJob { prerequisites: vec![good], ..osis() }).await;
+    let failed = w.submit(NewJob { prerequisites: vec![good, bad], ..osis() }).await;
+    let chained = w.submit(NewJob { prerequisites: vec![failed], ..osis() }).await;
+    {
+        let mut redis = w.fixture().behind();
+        for (id, status) in [(good, "Finished"), (bad, "Error")] {
+            redis.lpop::<_, ()>(OSIS, None).unwrap();
+            redis.hset::<_, _, _, ()>(format!("hero:job:{id}"), "status", status).unwrap();
+        }
+    }
+    // Each wait for each prerequisite is one: two for the good one, one for the bad, one for the chain.
+    assert_eq!(w.settle().await.released, 4);
+    assert_eq!(w.queued().await, [released]);
+    w.assert_failed(failed, ErrorKind::PrerequisiteFailed).await;
+    w.assert_failed(chained, ErrorKind::PrerequisiteFailed).await;
+}
+
+#[tokio::test]
 async fn the_older_queue_of_a_circle_is_drained_too() {
     let w = world().await;
     let circle = circle();
