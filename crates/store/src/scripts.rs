@@ -10,6 +10,7 @@ pub(crate) enum Clock {
     /// Redis' own, so that clock skew between hosts cannot matter.
     Redis,
     /// One that a test moves.
+    #[cfg(feature = "model")]
     Test,
 }
 
@@ -25,6 +26,7 @@ pub(crate) struct Scripts {
     pub(crate) renew: Script,
     pub(crate) drain: Script,
     pub(crate) sweep: Script,
+    pub(crate) take: Script,
 }
 
 const EVENTS: &str = include_str!("scripts/events.lua");
@@ -39,6 +41,7 @@ impl Scripts {
         let names = keys::as_lua();
         let clock = match clock {
             Clock::Redis => include_str!("scripts/clock.lua"),
+            #[cfg(feature = "model")]
             Clock::Test => include_str!("scripts/test_clock.lua"),
         };
         let script = |parts: &[&str]| {
@@ -58,6 +61,7 @@ impl Scripts {
             renew: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/renew.lua")]),
             drain: script(&[include_str!("scripts/drain.lua")]),
             sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
+            take: script(&[include_str!("scripts/take.lua")]),
         }
     }
 }

@@ -122,7 +122,7 @@ impl Store {
     /// The wait for work of one lane.
     #[must_use]
     pub fn wait_for_work(&self, session: &Session, lane: &Lane) -> Work {
-        Work::start(self.link(), session, lane)
+        Work::start(self, session, lane)
     }
 
     /// What a runner is told.
@@ -138,6 +138,7 @@ impl Store {
                 let (seconds, micros): (i64, i64) = self.link().call(&cmd("TIME")).await?;
                 seconds * 1000 + micros / 1000
             }
+            #[cfg(feature = "model")]
             Clock::Test => self.link().call(cmd("GET").arg(keys::TEST_CLOCK)).await?,
         };
         Ok(Timestamp::from_millis(ms))

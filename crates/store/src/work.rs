@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Lane, Session, api::Result, keys};
+use crate::{Lane, Session, Store, api::Result, keys};
 
 /// How long a blocking read waits inside Redis before it asks again.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -80,14 +80,14 @@ impl Drop for Wanting<'_> {
 }
 
 impl Work {
-    pub(crate) fn start(link: &Link, session: &Session, lane: &Lane) -> Self {
+    pub(crate) fn start(store: &Store, session: &Session, lane: &Lane) -> Self {
         let lists = keys::lists(lane, false);
         let (sender, ids) = mpsc::channel(lists.len());
         let wanted = watch::Sender::new(false);
         let mut readers = JoinSet::new();
         for list in lists {
             let inflight = keys::inflight(&session.runner);
-            readers.spawn(read_list(link.clone(), list, inflight, wanted.clone(), sender.clone()));
+            readers.spawn(read_list(store.clone(), list, inflight, wanted.clone(), sender.clone()));
         }
         Self { ids, wanted, _readers: readers }
     }
@@ -122,7 +122,7 @@ impl Work {
 }
 
 async fn read_list(
-    link: Link,
+    store: Store,
     list: String,
     inflight: String,
     wanted: watch::Sender<bool>,
@@ -130,13 +130,18 @@ async fn read_list(
 ) {
     let mut take = cmd("BLMOVE");
     take.arg(&list).arg(&inflight).arg("LEFT").arg("RIGHT").arg(BLOCK.as_secs());
-    let mut repeated = Repeated::new(&link, "wait for work");
+    let mut repeated = Repeated::new(store.link(), "wait for work");
     let mut is_wanted = wanted.subscribe();
     loop {
         if is_wanted.wait_for(|is_wanted| *is_wanted).await.is_err() {
             return;
         }
-        let Some(Some(taken)) = repeated.call::<Option<String>>(&take).await else { continue };
+        let taken = match repeated.call::<Option<String>>(&take).await {
+            Some(taken) => taken,
+            None if *is_wanted.borrow() => take_from_full(&store, &list, &inflight).await,
+            None => None,
+        };
+        let Some(taken) = taken else { continue };
         // The others stop as well: whoever waits looks at the queues as a whole next.
         wanted.send_replace(false);
         match taken.parse() {
@@ -158,6 +163,15 @@ async fn read_list(
             }
         }
     }
+}
+
+/// Redis that has used up its memory refuses the move, though nothing frees memory but jobs that run: a script
+/// may make it. It does not block, so it is asked in the pauses of the blocking read.
+async fn take_from_full(store: &Store, list: &str, inflight: &str) -> Option<String> {
+    let script = &store.scripts().take;
+    let mut take = script.command(&[], 2, 256);
+    take.arg(list).arg(inflight);
+    store.link().run(script, &take).await.ok().flatten()
 }
 
 /// What a runner is told.
