@@ -19,7 +19,7 @@ use jsonrpsee::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
@@ -140,7 +140,10 @@ impl Node {
 
     /// A WebSocket by hand.
     pub(crate) async fn socket(&self) -> Socket {
-        let mut stream = self.connect().await;
+        // Little room on this side: what is not read shows on the other side soon.
+        let unconnected = TcpSocket::new_v4().unwrap();
+        unconnected.set_recv_buffer_size(16 << 10).unwrap();
+        let mut stream = unconnected.connect(self.address().parse().unwrap()).await.unwrap();
         let handshake = format!(
             "GET / HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
