@@ -237,21 +237,22 @@ impl Places {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Response> {
+    /// Why a request may not come from where it comes; none: it may.
+    fn refuse(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let named = headers.get(header::HOST).and_then(|value| value.to_str().ok());
         let host = request.uri().authority().map(Authority::as_str).or(named).unwrap_or_default();
         if !self.takes_host(host) {
             let words = "this server does not go by that name; call it by its address, or add the name to \
                          `allowed_hosts`";
-            return Err(refusal::request(StatusCode::FORBIDDEN, "Host not allowed", words));
+            return Some(refusal::request(StatusCode::FORBIDDEN, "Host not allowed", words));
         }
-        let origins = headers.get_all(header::ORIGIN);
-        if origins.iter().all(|origin| origin.to_str().is_ok_and(|origin| self.takes_origin(origin, host))) {
-            return Ok(());
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        if origins.all(|origin| origin.to_str().is_ok_and(|origin| self.takes_origin(origin, host))) {
+            return None;
         }
         let words = "pages of that origin may not call this server; add it to `allowed_origins` if they may";
-        Err(refusal::request(StatusCode::FORBIDDEN, "Origin not allowed", words))
+        Some(refusal::request(StatusCode::FORBIDDEN, "Origin not allowed", words))
     }
 
     fn takes_host(&self, host: &str) -> bool {
@@ -275,9 +276,9 @@ impl Places {
 }
 
 async fn check_place<K: Keys>(State(edge): State<Arc<Edge<K>>>, request: Request, next: Next) -> Response {
-    match edge.places.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused,
+    match edge.places.refuse(&request) {
+        None => next.run(request).await,
+        Some(refused) => refused,
     }
 }
 
