@@ -9,8 +9,8 @@ use hero_domain::{
     ports::{Jobs, Keys, Runners},
 };
 use hero_proto::{
-    Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners, MAX_MESSAGE_BYTES, job_server, key_server,
-    runner_server,
+    Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules, MAX_MESSAGE_BYTES, job_server, key_server,
+    runner_server, schedule_server,
 };
 use hero_testing::FakeNode;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -33,7 +33,8 @@ impl Wire {
         let services = Server::builder()
             .add_service(job_server(node.clone()))
             .add_service(runner_server(node.clone()))
-            .add_service(key_server(node.clone()));
+            .add_service(key_server(node.clone()))
+            .add_service(schedule_server(node.clone()));
         let server = Runtime::new().expect("a runtime");
         server.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
@@ -137,7 +138,7 @@ async fn runners_and_keys_go_there_and_back() {
     };
     wire.node.add_runner(runner.clone());
     let runners = GrpcRunners::new(wire.channel.clone());
-    assert_eq!(runners.list(&caller()).await.unwrap(), [runner.clone()]);
+    assert_eq!(runners.list(&caller()).await.unwrap(), std::slice::from_ref(&runner));
     assert_eq!(runners.get(&caller(), runner.id.clone()).await.unwrap(), runner);
     let error = runners.get(&caller(), "nobody".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::RunnerNotFound);

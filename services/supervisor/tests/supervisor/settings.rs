@@ -63,7 +63,8 @@ fn what_cannot_be_used_ends_with_64_and_names_its_key() {
 
 #[test]
 fn a_setting_out_of_range_names_its_key() {
-    let cases: [(&str, fn(&mut SupervisorConfig)); 8] = [
+    type Change = fn(&mut SupervisorConfig);
+    let cases: [(&str, Change); 8] = [
         ("submit.max_in_flight", |config| config.submit.max_in_flight = 0),
         ("wait.max_waiters", |config| config.wait.max_waiters = 0),
         ("wait.queue_allowance_ms", |config| config.wait.queue_allowance_ms = u64::MAX),
