@@ -3,8 +3,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 3] =
-    ["hero/job/v1/job_service.proto", "hero/runner/v1/runner_service.proto", "hero/key/v1/key_service.proto"];
+const SERVICES: [&str; 4] = [
+    "hero/job/v1/job_service.proto",
+    "hero/runner/v1/runner_service.proto",
+    "hero/key/v1/key_service.proto",
+    "hero/schedule/v1/schedule_service.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=hero");

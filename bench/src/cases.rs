@@ -9,7 +9,7 @@ mod pick_up;
 mod run_job;
 mod waiting;
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use crate::{
     floors,
@@ -33,8 +33,19 @@ impl Bench<'_> {
     }
 }
 
+/// Two runs at once would measure each other.
+fn wait_for_the_machine() -> anyhow::Result<File> {
+    let lock = File::create(std::env::temp_dir().join("hero-bench.lock"))?;
+    if lock.try_lock().is_err() {
+        say("another bench is running on this machine; waiting for its end");
+        lock.lock()?;
+    }
+    Ok(lock)
+}
+
 /// Measures what the options ask for.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let _alone = wait_for_the_machine()?;
     let needs_no_service = |case: &Case| matches!(case, Case::Floors | Case::Exchange);
     let needs_services = options.only.is_empty() || !options.only.iter().all(needs_no_service);
     let binaries = Binaries::ready(options.services.as_deref(), needs_services)?;

@@ -64,6 +64,7 @@ impl Process {
         usage(self.pid()).with_context(|| format!("cannot read /proc of {}", self.name))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it also runs in a drop, where nothing can be awaited")]
     fn end(&mut self) -> io::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());

@@ -7,4 +7,4 @@ mod server;
 pub use client::GrpcJobs;
 pub use server::{JobFace, job_server};
 
-pub(crate) use convert::{script_type, to_script_type};
+pub(crate) use convert::{new_job, script_type, to_new_job, to_script_type};

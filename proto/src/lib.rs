@@ -3,8 +3,8 @@
 //! It promises that a call means the same on both ends of a wire: every domain type survives the way there
 //! and back, an [`ApiError`](hero_domain::ApiError) too (code, reason, words, field, job, pause), and the
 //! [`Caller`](hero_domain::Caller) travels in the metadata. A client ([`GrpcJobs`], [`GrpcRunners`],
-//! [`GrpcKeys`]) implements a port over a channel, a server ([`job_server`], [`runner_server`],
-//! [`key_server`]) serves any implementation of one. It must never know who implements a port, where it
+//! [`GrpcKeys`], [`GrpcSchedules`]) implements a port over a channel, a server ([`job_server`],
+//! [`runner_server`], [`key_server`], [`schedule_server`]) serves any implementation of one. It must never know who implements a port, where it
 //! listens, or what Redis is.
 
 pub mod call;
@@ -16,6 +16,7 @@ mod key;
 mod limits;
 pub mod pb;
 mod runner;
+mod schedule;
 
 pub use call::{Calls, Deadlines};
 pub use error::{from_status, to_status};
@@ -23,6 +24,7 @@ pub use job::{GrpcJobs, JobFace, job_server};
 pub use key::{GrpcKeys, KeyFace, key_server};
 pub use limits::{MAX_LOG_PAGE_BYTES, MAX_MESSAGE_BYTES};
 pub use runner::{GrpcRunners, RunnerFace, runner_server};
+pub use schedule::{GrpcSchedules, ScheduleFace, schedule_server};
 
 /// The compiled protos with everything that they import, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

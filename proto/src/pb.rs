@@ -18,3 +18,9 @@ pub mod runner {
         tonic::include_proto!("hero.runner.v1");
     }
 }
+
+pub mod schedule {
+    pub mod v1 {
+        tonic::include_proto!("hero.schedule.v1");
+    }
+}

@@ -9,7 +9,7 @@ use hero_domain::{
     ports::{Jobs, Keys, Runners},
 };
 use hero_proto::{
-    Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules, MAX_MESSAGE_BYTES, job_server, key_server,
+    Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners, MAX_MESSAGE_BYTES, job_server, key_server,
     runner_server, schedule_server,
 };
 use hero_testing::FakeNode;

@@ -105,6 +105,10 @@ reasons! {
     BatchTooLarge = "BATCH_TOO_LARGE" => InvalidArgument,
     /// A page cursor that leads nowhere.
     CursorUnknown = "CURSOR_UNKNOWN" => InvalidArgument,
+    /// A cron expression that does not parse, or that never comes true.
+    CronInvalid = "CRON_INVALID" => InvalidArgument,
+    /// A time zone that the IANA database does not have.
+    TimeZoneUnknown = "TIME_ZONE_UNKNOWN" => InvalidArgument,
     /// No key, or a key that nobody knows.
     AuthenticationRequired = "AUTHENTICATION_REQUIRED" => Unauthenticated,
     /// A key that may not do this.
@@ -113,18 +117,28 @@ reasons! {
     JobNotFound = "JOB_NOT_FOUND" => NotFound,
     /// No such runner.
     RunnerNotFound = "RUNNER_NOT_FOUND" => NotFound,
+    /// No such schedule, or none that the caller may see.
+    ScheduleNotFound = "SCHEDULE_NOT_FOUND" => NotFound,
     /// A job of this id exists already.
     JobExists = "JOB_EXISTS" => AlreadyExists,
+    /// A schedule of this id exists already.
+    ScheduleExists = "SCHEDULE_EXISTS" => AlreadyExists,
     /// The job was started before.
     JobAlreadyStarted = "JOB_ALREADY_STARTED" => Conflict,
+    /// The job has not ended in error, so there is nothing to try again.
+    JobNotFailed = "JOB_NOT_FAILED" => Conflict,
     /// The job has no output yet.
     JobHasNoOutput = "JOB_HAS_NO_OUTPUT" => Conflict,
     /// A late report of an attempt that another one has replaced.
     AttemptStale = "ATTEMPT_STALE" => Conflict,
     /// Another process has signed in with this runner's id.
     RunnerReplaced = "RUNNER_REPLACED" => Conflict,
+    /// The runner's lease runs, so it cannot be removed.
+    RunnerAlive = "RUNNER_ALIVE" => Conflict,
     /// Too many calls, connections or waits at once.
     TooManyRequests = "TOO_MANY_REQUESTS" => Exhausted,
+    /// More schedules than a context, or the node, may have.
+    TooManySchedules = "TOO_MANY_SCHEDULES" => Exhausted,
     /// A result over the limit of one response.
     ResponseTooLarge = "RESPONSE_TOO_LARGE" => Exhausted,
     /// Redis has reached its memory limit.

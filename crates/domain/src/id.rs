@@ -18,7 +18,7 @@ pub struct IdError {
 }
 
 impl IdError {
-    fn new(kind: &'static str, text: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(kind: &'static str, text: &str, rule: &'static str) -> Self {
         Self { kind, text: text.chars().take(80).collect(), rule }
     }
 }

@@ -55,14 +55,14 @@ macro_rules! named {
         }
 
         impl FromStr for $name {
-            type Err = ParseNameError;
+            type Err = $crate::ParseNameError;
 
             /// Takes both spellings, in any case.
-            fn from_str(text: &str) -> Result<Self, ParseNameError> {
+            fn from_str(text: &str) -> Result<Self, $crate::ParseNameError> {
                 $(if text.eq_ignore_ascii_case($wire) || text.eq_ignore_ascii_case($key) {
                     return Ok(Self::$variant);
                 })*
-                Err(ParseNameError {
+                Err($crate::ParseNameError {
                     kind: $kind,
                     text: text.chars().take(80).collect(),
                     known: [$($wire),*].join(", "),
@@ -79,6 +79,8 @@ macro_rules! named {
         }
     };
 }
+
+pub(crate) use named;
 
 named! {
     /// The language of a script.
@@ -150,7 +152,8 @@ impl JobStatus {
     }
 
     /// The state machine: whether a job may go from this state to `next`. The store's scripts check the
-    /// same table again; the store's contract suite compares the two.
+    /// same table again; the store's contract suite compares the two. Out of Error leads only a retry that
+    /// somebody asks for.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         use JobStatus::{Dispatched, Error, Finished, Started, WaitingForPrerequisites};
@@ -159,6 +162,7 @@ impl JobStatus {
             (Dispatched, WaitingForPrerequisites | Started | Error)
                 | (WaitingForPrerequisites, Dispatched | Error)
                 | (Started, Finished | Error | Dispatched)
+                | (Error, Dispatched)
         )
     }
 }
@@ -409,10 +413,10 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_job_never_changes() {
+    fn a_finished_job_never_changes_and_a_failed_one_only_by_a_retry() {
         for next in JobStatus::ALL {
             assert!(!JobStatus::Finished.may_become(*next));
-            assert!(!JobStatus::Error.may_become(*next));
+            assert_eq!(JobStatus::Error.may_become(*next), *next == JobStatus::Dispatched);
         }
         for status in JobStatus::ALL {
             assert!(status.is_ended() || status.may_become(JobStatus::Error), "{status} can be stopped");
@@ -436,7 +440,11 @@ mod tests {
             ("caller_id", Reason::InvalidParams, NewJob { caller_id: String::new(), ..ok.clone() }),
             ("context_id", Reason::InvalidParams, NewJob { context_id: "a\nb".into(), ..ok.clone() }),
             ("retries", Reason::InvalidParams, NewJob { retries: u32::MAX, ..ok.clone() }),
-            ("env_vars", Reason::EnvInvalid, NewJob { env_vars: [("1A".into(), "x".into())].into(), ..ok.clone() }),
+            (
+                "env_vars",
+                Reason::EnvInvalid,
+                NewJob { env_vars: [("1A".into(), "x".into())].into(), ..ok.clone() },
+            ),
             (
                 "env_vars",
                 Reason::EnvInvalid,

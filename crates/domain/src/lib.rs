@@ -8,6 +8,7 @@
 mod caller;
 mod error;
 mod event;
+mod explain;
 mod id;
 mod job;
 mod limits;
@@ -15,11 +16,13 @@ mod log;
 mod page;
 pub mod ports;
 mod runner;
+mod schedule;
 mod time;
 
 pub use caller::{Caller, Scope};
 pub use error::{ApiError, ErrorCode, Reason, Result};
 pub use event::{JobEvent, JobEventKind};
+pub use explain::{Ahead, Explanation, Serving};
 pub use id::{CircleKey, IdError, JobId, RunnerId};
 pub use job::{
     DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, ScriptType,
@@ -28,4 +31,5 @@ pub use limits::JobLimits;
 pub use log::{LogLine, LogPage, LogStream};
 pub use page::{JobFilter, JobPage};
 pub use runner::{Runner, RunnerState};
+pub use schedule::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleId};
 pub use time::{Timestamp, TimestampError};

@@ -45,6 +45,12 @@ pub struct JobLimits {
 impl JobLimits {
     /// Bytes of caller_id, context_id and idempotency_key; they become parts of keys.
     pub const MAX_NAME_BYTES: usize = 256;
+    /// Unfinished prerequisites that an explanation names; it counts the others.
+    pub const EXPLAINED_PREREQUISITES: usize = 20;
+    /// How far into a queue an explanation looks for a job.
+    pub const EXPLAINED_QUEUE: usize = 10_000;
+    /// Next times that a schedule is shown with.
+    pub const SHOWN_TIMES: usize = 5;
 }
 
 impl Default for JobLimits {

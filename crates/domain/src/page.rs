@@ -1,12 +1,14 @@
 //! Listing jobs: which ones, how many, and where the next page begins.
 
-use crate::{JobId, JobStatus, ScriptType, Timestamp};
+use crate::{ErrorKind, JobId, JobStatus, ScriptType, Timestamp};
 
 /// Which jobs to list. An empty filter is every job that the caller may see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobFilter {
     /// Only jobs in this state.
     pub status: Option<JobStatus>,
+    /// Only jobs that ended in [`JobStatus::Error`] for this reason.
+    pub error_kind: Option<ErrorKind>,
     /// Only jobs of this type.
     pub script_type: Option<ScriptType>,
     /// Only jobs of this context.

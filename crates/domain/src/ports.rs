@@ -6,7 +6,10 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::{Caller, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Result, Runner, RunnerId};
+use crate::{
+    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, NewSchedule, Result,
+    Runner, RunnerId, Schedule, ScheduleId,
+};
 
 /// Everything that can be asked of jobs.
 pub trait Jobs: Send + Sync + 'static {
@@ -60,6 +63,21 @@ pub trait Jobs: Send + Sync + 'static {
     /// left as it is. A repeat changes nothing.
     fn stop(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;
 
+    /// Starts a job that ended in Error again, under its id and with all of its retries; where it is then. A
+    /// repeat is a Conflict (JOB_NOT_FAILED), as long as the job has not failed once more.
+    fn retry(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<JobStatus>> + Send;
+
+    /// Starts jobs that ended in Error again: those of the filter, a page at most, the oldest of them first. The
+    /// ids of those that were started; none: nothing is left. A repeat takes the next ones.
+    fn retry_many(
+        &self,
+        caller: &Caller,
+        filter: JobFilter,
+    ) -> impl Future<Output = Result<Vec<JobId>>> + Send;
+
+    /// Why a job is where it is, in data; [`Explanation::reasons`] puts it into words.
+    fn explain(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<Explanation>> + Send;
+
     /// Removes a job and its log; a running one is stopped first. A repeat is NotFound.
     fn delete(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;
 
@@ -74,6 +92,44 @@ pub trait Runners: Send + Sync + 'static {
 
     /// One of them.
     fn get(&self, caller: &Caller, id: RunnerId) -> impl Future<Output = Result<Runner>> + Send;
+
+    /// Tells a runner to take no new jobs (true), or to take them again (false). What runs goes on. A repeat
+    /// changes nothing.
+    fn drain(&self, caller: &Caller, id: RunnerId, draining: bool)
+    -> impl Future<Output = Result<()>> + Send;
+
+    /// Forgets a runner whose lease is over, without waiting for the upkeep: what it held goes back to its
+    /// queues. One whose lease runs is a Conflict (RUNNER_ALIVE), a repeat is NotFound.
+    fn remove(&self, caller: &Caller, id: RunnerId) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Jobs that are started by the clock.
+pub trait Schedules: Send + Sync + 'static {
+    /// Stores a schedule. A repeat that brings the same id is AlreadyExists; one without stores another.
+    fn create(&self, caller: &Caller, schedule: NewSchedule)
+    -> impl Future<Output = Result<Schedule>> + Send;
+
+    /// All that the caller may see, the oldest first.
+    fn list(&self, caller: &Caller) -> impl Future<Output = Result<Vec<Schedule>>> + Send;
+
+    /// One of them.
+    fn get(&self, caller: &Caller, id: ScheduleId) -> impl Future<Output = Result<Schedule>> + Send;
+
+    /// Pauses a schedule (true), or lets it go on from now (false): what was due meanwhile is not made up for. A
+    /// repeat changes nothing.
+    fn pause(
+        &self,
+        caller: &Caller,
+        id: ScheduleId,
+        paused: bool,
+    ) -> impl Future<Output = Result<Schedule>> + Send;
+
+    /// Starts the schedule's job now, beside its times; paused or not, and whatever its overlap policy says. A
+    /// repeat starts another.
+    fn run(&self, caller: &Caller, id: ScheduleId) -> impl Future<Output = Result<JobId>> + Send;
+
+    /// Removes a schedule; the jobs that it started stay. A repeat is NotFound.
+    fn delete(&self, caller: &Caller, id: ScheduleId) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Who a secret belongs to.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, future::Future, sync::Arc, time::Duration};
 use futures::FutureExt;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, Scope, ScriptType,
-    ports::{Jobs, Runners},
+    ports::{Jobs, Runners, Schedules},
 };
 use hero_telemetry::trace_context;
 use jsonrpsee::{
@@ -19,10 +19,11 @@ use crate::{
     error::{Failure, error_object, output_of, script_failed},
     method::{Method, method},
     params::{
-        JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams, RunJobParams,
-        RunnerIdParams, WaitParams, parse,
+        DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams,
+        RunJobParams, RunnerIdParams, WaitParams, parse,
     },
-    view::{JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
+    schedules,
+    view::{ExplanationView, JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
 };
 
 /// What the methods themselves can be told.
@@ -43,8 +44,14 @@ impl Default for Options {
 /// The methods of [`METHODS`](crate::METHODS) over these ports.
 ///
 /// Each call needs a [`Session`] among its extensions.
-pub fn module<J: Jobs, R: Runners>(jobs: J, runners: R, options: Options) -> RpcModule<()> {
-    let mut table = Table { ports: Arc::new(Ports { jobs, runners, options }), module: RpcModule::new(()) };
+pub fn module<J: Jobs, R: Runners, S: Schedules>(
+    jobs: J,
+    runners: R,
+    schedules: S,
+    options: Options,
+) -> RpcModule<()> {
+    let mut table =
+        Table { ports: Arc::new(Ports { jobs, runners, schedules, options }), module: RpcModule::new(()) };
     table.add("whoami", whoami);
     table.add("play", play);
     table.add("create_job", create_job);
@@ -59,32 +66,44 @@ pub fn module<J: Jobs, R: Runners>(jobs: J, runners: R, options: Options) -> Rpc
     table.add("get_job_logs", get_job_logs);
     table.add("list_jobs", list_jobs);
     table.add("stop_job", stop_job);
+    table.add("retry_job", retry_job);
+    table.add("retry_jobs", retry_jobs);
+    table.add("explain_job", explain_job);
     table.add("delete_job", delete_job);
     table.add("clear_all_jobs", clear_all_jobs);
     table.add("list_runners", list_runners);
     table.add("get_runner", get_runner);
+    table.add("drain_runner", drain_runner);
+    table.add("remove_runner", remove_runner);
+    table.add("create_schedule", schedules::create_schedule);
+    table.add("list_schedules", schedules::list_schedules);
+    table.add("get_schedule", schedules::get_schedule);
+    table.add("pause_schedule", schedules::pause_schedule);
+    table.add("run_schedule", schedules::run_schedule);
+    table.add("delete_schedule", schedules::delete_schedule);
     table.module
 }
 
-struct Ports<J, R> {
+pub(crate) struct Ports<J, R, S> {
     jobs: J,
     runners: R,
+    pub(crate) schedules: S,
     options: Options,
 }
 
-struct Table<J, R> {
-    ports: Arc<Ports<J, R>>,
+struct Table<J, R, S> {
+    ports: Arc<Ports<J, R, S>>,
     module: RpcModule<()>,
 }
 
-impl<J: Jobs, R: Runners> Table<J, R> {
+impl<J: Jobs, R: Runners, S: Schedules> Table<J, R, S> {
     /// Puts one method in. Registered below jsonrpsee's own `register_async_method`, which would clone the
     /// extensions once more for every call.
     fn add<P, T, F, Fut>(&mut self, name: &'static str, handler: F)
     where
         P: DeserializeOwned + Send,
         T: Serialize + Clone + Send,
-        F: Fn(Arc<Ports<J, R>>, Session, P) -> Fut + Copy + Send + Sync + 'static,
+        F: Fn(Arc<Ports<J, R, S>>, Session, P) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<T, Failure>> + Send,
     {
         let entry = method(name).expect("a method is registered under a name of the table");
@@ -168,8 +187,8 @@ fn told(entry: &'static Method, error: &ApiError) -> ErrorObjectOwned {
     error_object(error, traced.as_deref())
 }
 
-async fn whoami<J: Jobs, R: Runners>(
-    _: Arc<Ports<J, R>>,
+async fn whoami<J: Jobs, R: Runners, S: Schedules>(
+    _: Arc<Ports<J, R, S>>,
     session: Session,
     _: NoParams,
 ) -> Result<String, Failure> {
@@ -181,8 +200,8 @@ async fn whoami<J: Jobs, R: Runners>(
     Ok(text)
 }
 
-async fn play<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn play<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: PlayParams,
 ) -> Result<PlayResult, Failure> {
@@ -192,16 +211,16 @@ async fn play<J: Jobs, R: Runners>(
     Ok(PlayResult { output: run(&ports, &session, job).await? })
 }
 
-async fn run_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn run_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: RunJobParams,
 ) -> Result<String, Failure> {
     run(&ports, &session, params.into()).await
 }
 
-async fn run<J: Jobs, R: Runners>(
-    ports: &Ports<J, R>,
+async fn run<J: Jobs, R: Runners, S: Schedules>(
+    ports: &Ports<J, R, S>,
     session: &Session,
     job: JobParams,
 ) -> Result<String, Failure> {
@@ -214,8 +233,8 @@ async fn run<J: Jobs, R: Runners>(
 }
 
 /// A wait that is over because nobody serves the job's language should say so.
-async fn explain_wait<J: Jobs, R: Runners>(
-    ports: &Ports<J, R>,
+async fn explain_wait<J: Jobs, R: Runners, S: Schedules>(
+    ports: &Ports<J, R, S>,
     session: &Session,
     script_type: ScriptType,
     error: ApiError,
@@ -237,8 +256,8 @@ async fn explain_wait<J: Jobs, R: Runners>(
     .with_job(id)
 }
 
-async fn create_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn create_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
@@ -246,8 +265,8 @@ async fn create_job<J: Jobs, R: Runners>(
     Ok(ports.jobs.create(session.caller(), job).await.map_err(of_job_param)?)
 }
 
-async fn start_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn start_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<StartJobResult, Failure> {
@@ -255,8 +274,8 @@ async fn start_job<J: Jobs, R: Runners>(
     Ok(StartJobResult { success: true })
 }
 
-async fn submit_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn submit_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
@@ -274,8 +293,8 @@ fn of_job_param(error: ApiError) -> ApiError {
     error.with_field(path)
 }
 
-async fn submit_jobs<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn submit_jobs<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: ManyJobsParams,
 ) -> Result<Vec<JobId>, Failure> {
@@ -283,8 +302,8 @@ async fn submit_jobs<J: Jobs, R: Runners>(
     Ok(ports.jobs.submit(session.caller(), jobs).await?)
 }
 
-async fn wait_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn wait_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: WaitParams,
 ) -> Result<JobView, Failure> {
@@ -292,24 +311,24 @@ async fn wait_job<J: Jobs, R: Runners>(
     Ok(ports.jobs.wait(session.caller(), params.job_id, wait).await?.into())
 }
 
-async fn get_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn get_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobView, Failure> {
     Ok(ports.jobs.get(session.caller(), params.job_id).await?.into())
 }
 
-async fn get_job_status<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn get_job_status<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobStatus, Failure> {
     Ok(ports.jobs.status(session.caller(), params.job_id).await?)
 }
 
-async fn get_job_output<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn get_job_output<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<String, Failure> {
@@ -325,8 +344,8 @@ fn no_output(job: &Job) -> ApiError {
     .with_job(job.id)
 }
 
-async fn get_job_logs<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn get_job_logs<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobLogsResult, Failure> {
@@ -356,8 +375,8 @@ async fn get_job_logs<J: Jobs, R: Runners>(
     Ok(JobLogsResult { logs })
 }
 
-async fn list_jobs<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn list_jobs<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: ListParams,
 ) -> Result<Vec<JobId>, Failure> {
@@ -365,24 +384,49 @@ async fn list_jobs<J: Jobs, R: Runners>(
     Ok(ports.jobs.list(session.caller(), filter).await?.ids)
 }
 
-async fn stop_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn stop_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<(), Failure> {
     Ok(ports.jobs.stop(session.caller(), params.job_id).await?)
 }
 
-async fn delete_job<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn retry_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<JobStatus, Failure> {
+    Ok(ports.jobs.retry(session.caller(), params.job_id).await?)
+}
+
+async fn retry_jobs<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: ListParams,
+) -> Result<Vec<JobId>, Failure> {
+    let filter = params.filter.unwrap_or_default().into();
+    Ok(ports.jobs.retry_many(session.caller(), filter).await?)
+}
+
+async fn explain_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: JobIdParams,
+) -> Result<ExplanationView, Failure> {
+    Ok(ports.jobs.explain(session.caller(), params.job_id).await?.into())
+}
+
+async fn delete_job<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<(), Failure> {
     Ok(ports.jobs.delete(session.caller(), params.job_id).await?)
 }
 
-async fn clear_all_jobs<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn clear_all_jobs<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     _: NoParams,
 ) -> Result<(), Failure> {
@@ -390,8 +434,8 @@ async fn clear_all_jobs<J: Jobs, R: Runners>(
     Ok(())
 }
 
-async fn list_runners<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn list_runners<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     _: NoParams,
 ) -> Result<Vec<RunnerView>, Failure> {
@@ -399,10 +443,27 @@ async fn list_runners<J: Jobs, R: Runners>(
     Ok(runners.into_iter().map(RunnerView::from).collect())
 }
 
-async fn get_runner<J: Jobs, R: Runners>(
-    ports: Arc<Ports<J, R>>,
+async fn get_runner<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
     session: Session,
     params: RunnerIdParams,
 ) -> Result<RunnerView, Failure> {
     Ok(ports.runners.get(session.caller(), params.runner_id).await?.into())
+}
+
+async fn drain_runner<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: DrainParams,
+) -> Result<(), Failure> {
+    let draining = params.draining.unwrap_or(true);
+    Ok(ports.runners.drain(session.caller(), params.runner_id, draining).await?)
+}
+
+async fn remove_runner<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: RunnerIdParams,
+) -> Result<(), Failure> {
+    Ok(ports.runners.remove(session.caller(), params.runner_id).await?)
 }

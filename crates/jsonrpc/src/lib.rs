@@ -16,6 +16,7 @@ mod handler;
 mod measure;
 mod method;
 mod params;
+mod schedules;
 mod session;
 mod view;
 
@@ -24,6 +25,6 @@ pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
 pub use handler::{Options, module};
 pub use jsonrpsee::RpcModule;
 pub use method::{METHODS, Method, Param, Rule, method};
-pub use params::{FilterParams, JobParams};
+pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
-pub use view::{JobView, RunnerView};
+pub use view::{AheadView, ExplanationView, JobView, RunnerView, ScheduleView, ServingView, TemplateView};

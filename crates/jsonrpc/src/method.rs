@@ -71,6 +71,8 @@ const fn optional(name: &'static str, shape: &'static str) -> Param {
 const USER: Rule = Rule::Scope(Scope::User);
 const REGISTER: Rule = Rule::Scope(Scope::Register);
 const JOB_ID: &[Param] = &[required("job_id", "string")];
+const RUNNER_ID: &[Param] = &[required("runner_id", "string")];
+const SCHEDULE_ID: &[Param] = &[required("schedule_id", "string")];
 
 macro_rules! methods {
     ($($name:literal ($params:expr) -> $result:literal, $rule:expr, $waits:expr, $summary:literal;)*) => {
@@ -127,14 +129,38 @@ methods! {
         "Ids of jobs, newest first, one page at a time.";
     "stop_job" (JOB_ID) -> "null", USER, ANSWERS,
         "Stops a job; an ended one is left as it is.";
+    "retry_job" (JOB_ID) -> "JobStatus", USER, ANSWERS,
+        "Starts a job that ended in error again; returns where it is then.";
+    "retry_jobs" (&[optional("filter", "JobFilter")]) -> "string[]", USER, WAITS,
+        "Starts jobs that ended in error again, a page at a time; returns their ids.";
+    "explain_job" (JOB_ID) -> "Explanation", USER, ANSWERS,
+        "Why a job is where it is, in words and data.";
     "delete_job" (JOB_ID) -> "null", USER, ANSWERS,
         "Removes a job and its log; a running one is stopped first.";
     "clear_all_jobs" (&[]) -> "null", USER, WAITS,
         "Removes every job that the caller may see.";
     "list_runners" (&[]) -> "Runner[]", REGISTER, ANSWERS,
         "The runners of this node.";
-    "get_runner" (&[required("runner_id", "string")]) -> "Runner", REGISTER, ANSWERS,
+    "get_runner" (RUNNER_ID) -> "Runner", REGISTER, ANSWERS,
         "One runner of this node.";
+    "drain_runner" (&[required("runner_id", "string"), optional("draining", "boolean")]) -> "null",
+        REGISTER, ANSWERS,
+        "Tells a runner to take no new jobs, or (draining false) to take them again.";
+    "remove_runner" (RUNNER_ID) -> "null", REGISTER, ANSWERS,
+        "Forgets a runner whose lease is over; what it held goes back to its queues.";
+    "create_schedule" (&[required("schedule", "ScheduleParams")]) -> "Schedule", USER, ANSWERS,
+        "Stores a schedule, which starts a job at each of its times.";
+    "list_schedules" (&[]) -> "Schedule[]", USER, ANSWERS,
+        "The schedules that the caller may see, the oldest first.";
+    "get_schedule" (SCHEDULE_ID) -> "Schedule", USER, ANSWERS,
+        "One schedule, with its next times.";
+    "pause_schedule" (&[required("schedule_id", "string"), optional("paused", "boolean")]) -> "Schedule",
+        USER, ANSWERS,
+        "Pauses a schedule, or (paused false) lets it go on from now.";
+    "run_schedule" (SCHEDULE_ID) -> "string", USER, ANSWERS,
+        "Starts the job of a schedule now, beside its times; returns its id.";
+    "delete_schedule" (SCHEDULE_ID) -> "null", USER, ANSWERS,
+        "Removes a schedule; the jobs that it started stay.";
 }
 
 #[cfg(test)]

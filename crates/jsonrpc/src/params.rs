@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    ApiError, Caller, JobFilter, JobId, JobStatus, NewJob, Priority, Reason, Result, RunnerId, ScriptType,
-    Timestamp,
+    ApiError, Caller, CatchUp, ErrorKind, JobFilter, JobId, JobStatus, NewJob, NewSchedule, Overlap,
+    Priority, Reason, Result, RunnerId, ScheduleId, ScriptType, Timestamp,
 };
 use hero_telemetry::trace_context;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -114,7 +114,7 @@ fn strip_position(text: &str) -> String {
 fn reason_of(error: &str) -> Reason {
     if error.contains("` is not a script type;") {
         Reason::ScriptTypeUnknown
-    } else if error.contains("` is not a job id:") || error.contains("` is not a runner id:") {
+    } else if ["job", "runner", "schedule"].iter().any(|it| error.contains(&format!("` is not a {it} id:"))) {
         Reason::IdMalformed
     } else {
         Reason::InvalidParams
@@ -136,6 +136,34 @@ pub(crate) struct JobIdParams {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunnerIdParams {
     pub(crate) runner_id: RunnerId,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainParams {
+    pub(crate) runner_id: RunnerId,
+    #[serde(default)]
+    pub(crate) draining: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleIdParams {
+    pub(crate) schedule_id: ScheduleId,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseParams {
+    pub(crate) schedule_id: ScheduleId,
+    #[serde(default)]
+    pub(crate) paused: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneScheduleParams {
+    pub(crate) schedule: ScheduleParams,
 }
 
 #[derive(Debug, Deserialize)]
@@ -303,6 +331,44 @@ impl JobParams {
     }
 }
 
+/// A schedule that somebody asks for. As in a job, members that it does not know are refused by name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleParams {
+    /// When, as a cron expression.
+    pub cron: String,
+    /// The job that is started each time.
+    pub job: JobParams,
+    /// The IANA name of the time zone; none: UTC.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// What happens while the job before still waits or runs; none: skip.
+    #[serde(default)]
+    pub overlap: Option<Overlap>,
+    /// What happens to times that went by; none: skip.
+    #[serde(default)]
+    pub catch_up: Option<CatchUp>,
+    /// The caller's own UUID.
+    #[serde(default)]
+    pub id: Option<ScheduleId>,
+}
+
+impl ScheduleParams {
+    /// The schedule as the port takes it. Its jobs begin traces of their own.
+    #[must_use]
+    pub fn into_schedule(self, session: &Session) -> NewSchedule {
+        let job = NewJob { traceparent: None, ..self.job.into_job(session) };
+        let defaults = NewSchedule::new(self.cron, job);
+        NewSchedule {
+            id: self.id,
+            time_zone: self.time_zone.unwrap_or(defaults.time_zone),
+            overlap: self.overlap.unwrap_or(defaults.overlap),
+            catch_up: self.catch_up.unwrap_or(defaults.catch_up),
+            ..defaults
+        }
+    }
+}
+
 fn confine(job: &mut NewJob, caller: &Caller, context_id: Option<String>) {
     if let Some(circle) = &caller.circle {
         job.context_id = circle.as_str().to_owned();
@@ -318,6 +384,8 @@ fn confine(job: &mut NewJob, caller: &Caller, context_id: Option<String>) {
 pub struct FilterParams {
     /// Only jobs in this state.
     pub status: Option<JobStatus>,
+    /// Only jobs that ended in error for this reason.
+    pub error_kind: Option<ErrorKind>,
     /// Only jobs of this type.
     pub script_type: Option<ScriptType>,
     /// Only jobs of this context.
@@ -338,6 +406,7 @@ impl From<FilterParams> for JobFilter {
     fn from(params: FilterParams) -> Self {
         Self {
             status: params.status,
+            error_kind: params.error_kind,
             script_type: params.script_type,
             context_id: params.context_id,
             caller_id: params.caller_id,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    CircleKey, ErrorKind, Job, JobId, JobStatus, Priority, Runner, RunnerId, RunnerState, ScriptType,
-    Timestamp,
+    CatchUp, CircleKey, ErrorKind, Explanation, Job, JobId, JobStatus, NewJob, Overlap, Priority, Runner,
+    RunnerId, RunnerState, Schedule, ScheduleId, ScriptType, Timestamp,
 };
 use serde::Serialize;
 
@@ -110,6 +110,144 @@ impl From<Runner> for RunnerView {
             last_seen_at: runner.last_seen_at,
             lease_until: runner.lease_until,
             state: runner.state,
+        }
+    }
+}
+
+/// Why a job is where it is: words first, then what they were made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Explanation")]
+pub struct ExplanationView {
+    pub job_id: JobId,
+    pub status: JobStatus,
+    pub reasons: Vec<String>,
+    pub pending: u32,
+    pub prerequisites: Vec<JobId>,
+    pub not_before: Option<Timestamp>,
+    pub ahead: Option<AheadView>,
+    pub runners: Option<ServingView>,
+    pub runner_id: Option<RunnerId>,
+    pub lease_until: Option<Timestamp>,
+    pub attempt: u32,
+    pub error_kind: Option<ErrorKind>,
+}
+
+/// How many jobs stand before one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Ahead")]
+pub struct AheadView {
+    pub jobs: u64,
+    pub at_least: bool,
+}
+
+/// The runners that could take a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Serving")]
+pub struct ServingView {
+    pub serving: u32,
+    pub draining: u32,
+    pub slots: u32,
+    pub busy: u32,
+}
+
+impl From<Explanation> for ExplanationView {
+    fn from(it: Explanation) -> Self {
+        Self {
+            reasons: it.reasons(),
+            job_id: it.job_id,
+            status: it.status,
+            pending: it.pending,
+            prerequisites: it.prerequisites,
+            not_before: it.not_before,
+            ahead: it.ahead.map(|ahead| AheadView { jobs: ahead.jobs, at_least: ahead.is_least }),
+            runners: it.serving.map(|it| ServingView {
+                serving: it.runners,
+                draining: it.draining,
+                slots: it.slots,
+                busy: it.busy,
+            }),
+            runner_id: it.runner_id,
+            lease_until: it.lease_until,
+            attempt: it.attempt,
+            error_kind: it.error_kind,
+        }
+    }
+}
+
+/// A schedule. Every member is always there; what has no value is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Schedule")]
+pub struct ScheduleView {
+    pub id: ScheduleId,
+    pub cron: String,
+    pub time_zone: String,
+    pub overlap: Overlap,
+    pub catch_up: CatchUp,
+    pub job: TemplateView,
+    pub paused: bool,
+    pub created_at: Timestamp,
+    pub next_due: Option<Timestamp>,
+    pub next_times: Vec<Timestamp>,
+    pub last_due: Option<Timestamp>,
+    pub last_job_id: Option<JobId>,
+    pub started: u64,
+    pub skipped: u64,
+}
+
+impl From<Schedule> for ScheduleView {
+    fn from(schedule: Schedule) -> Self {
+        Self {
+            id: schedule.id,
+            cron: schedule.cron,
+            time_zone: schedule.time_zone,
+            overlap: schedule.overlap,
+            catch_up: schedule.catch_up,
+            job: schedule.job.into(),
+            paused: schedule.is_paused,
+            created_at: schedule.created_at,
+            next_due: schedule.next_due,
+            next_times: schedule.next_times,
+            last_due: schedule.last_due,
+            last_job_id: schedule.last_job,
+            started: schedule.started,
+            skipped: schedule.skipped,
+        }
+    }
+}
+
+/// The job that a schedule starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::NewJob that a schedule's job has")]
+pub struct TemplateView {
+    pub script: String,
+    pub script_type: ScriptType,
+    pub caller_id: String,
+    pub context_id: String,
+    pub circle: Option<CircleKey>,
+    pub timeout: u32,
+    pub retries: u32,
+    pub retry_backoff_ms: u64,
+    pub max_deliveries: u32,
+    pub priority: Priority,
+    pub env_vars: BTreeMap<String, String>,
+    pub retention: u32,
+}
+
+impl From<NewJob> for TemplateView {
+    fn from(job: NewJob) -> Self {
+        Self {
+            script: job.script,
+            script_type: job.script_type,
+            caller_id: job.caller_id,
+            context_id: job.context_id,
+            circle: job.circle,
+            timeout: job.timeout_s,
+            retries: job.retries,
+            retry_backoff_ms: job.retry_backoff_ms,
+            max_deliveries: job.max_deliveries,
+            priority: job.priority,
+            env_vars: job.env_vars,
+            retention: job.retention_s,
         }
     }
 }

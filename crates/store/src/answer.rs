@@ -1,6 +1,6 @@
 //! Reading what scripts answer and refuse.
 
-use hero_domain::JobId;
+use hero_domain::{JobId, Timestamp};
 use hero_redis::Value;
 
 use crate::{Error, Result};
@@ -71,6 +71,15 @@ pub(crate) fn refusal(error: hero_redis::Error) -> Error {
     let known = match code.as_str() {
         "HERO_JOB_NOT_FOUND" => word().parse().ok().map(Error::JobNotFound),
         "HERO_ALREADY_STARTED" => word().parse().ok().map(Error::AlreadyStarted),
+        "HERO_JOB_NOT_FAILED" => word().parse().ok().map(Error::JobNotFailed),
+        "HERO_SCHEDULE_NOT_FOUND" => word().parse().ok().map(Error::ScheduleNotFound),
+        "HERO_SCHEDULE_EXISTS" => word().parse().ok().map(Error::ScheduleExists),
+        "HERO_TOO_MANY_SCHEDULES" => word().parse().ok().map(|most| Error::TooManySchedules { most }),
+        "HERO_RUNNER_ALIVE" => word()
+            .parse()
+            .ok()
+            .zip(word().parse().ok())
+            .map(|(id, until)| Error::RunnerAlive { id, until: Timestamp::from_millis(until) }),
         "HERO_RUNNER_REPLACED" => word().parse().ok().map(Error::RunnerReplaced),
         "HERO_RUNNER_NOT_FOUND" => word().parse().ok().map(Error::RunnerNotFound),
         "HERO_JOB_EXISTS" => {

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use hero_domain::{
-    CircleKey, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob, Runner,
-    RunnerId, ScriptType, Timestamp,
+    CircleKey, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob,
+    Runner, RunnerId, Schedule, ScheduleId, ScriptType, Timestamp,
 };
 
 use crate::Error;
@@ -210,6 +210,16 @@ pub trait JobStore: Send + Sync + 'static {
     /// Stops a job, whatever its state.
     fn stop(&self, id: JobId, confine: Confine<'_>) -> impl Future<Output = Result<Stopped>> + Send;
 
+    /// Starts a job that ended in error again, under its id, with all of its retries and deliveries; where it
+    /// is then. Its log goes on. Jobs that failed because of it stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::JobNotFailed`].
+    fn retry(&self, id: JobId, confine: Confine<'_>) -> impl Future<Output = Result<JobStatus>> + Send;
+
+    /// Why a job is where it is: several reads of bounded cost, not one step.
+    fn explain(&self, id: JobId, confine: Confine<'_>) -> impl Future<Output = Result<Explanation>> + Send;
+
     /// Removes a job and its log. A running one's runner is told to kill it; waiting dependents fail.
     fn delete(&self, id: JobId, confine: Confine<'_>) -> impl Future<Output = Result<()>> + Send;
 
@@ -272,10 +282,105 @@ pub trait JobStore: Send + Sync + 'static {
     /// Tells a runner to take no new jobs (true), or to take them again (false).
     fn drain(&self, runner: &RunnerId, draining: bool) -> impl Future<Output = Result<()>> + Send;
 
+    /// Forgets a runner whose lease is over; what it held goes back to its queues.
+    ///
+    /// # Errors
+    /// [`Error::RunnerAlive`], [`Error::RunnerNotFound`].
+    fn remove(&self, runner: &RunnerId) -> impl Future<Output = Result<()>> + Send;
+
     /// Every runner, by id.
     fn runners(&self) -> impl Future<Output = Result<Vec<Runner>>> + Send;
 
     /// One bounded step of upkeep: delayed jobs that are due, runners whose lease is over, releases that a
     /// finish had left over, index entries of jobs that are gone. Safe to run in every replica at once.
     fn sweep(&self) -> impl Future<Output = Result<Swept>> + Send;
+}
+
+/// How many schedules there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleLimits {
+    /// In one context.
+    pub per_context: u64,
+    /// In all.
+    pub in_all: u64,
+}
+
+/// Schedules whose time has come.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DueSchedules {
+    /// The time that the store goes by.
+    pub now: Timestamp,
+    /// The longest due first, a bounded number.
+    pub schedules: Vec<Schedule>,
+    /// When the next one is to be looked at, or one that is due already and did not fit in.
+    pub next_look: Option<Timestamp>,
+}
+
+/// What to do about a schedule whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firing {
+    /// The time that the schedule waits for, as it was read; when it waits for another one by now, somebody
+    /// else was quicker.
+    pub expected: Timestamp,
+    /// The time to start a job for; none: every time until `next` is left out.
+    pub due: Option<Timestamp>,
+    /// The time that it waits for then; none: no time is left.
+    pub next: Option<Timestamp>,
+}
+
+/// What came of a [`Firing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// A job was created and started.
+    Started(JobId),
+    /// No job: the one before has not ended, or none was asked for.
+    LeftOut,
+    /// The one before has not ended, and this time waits for that.
+    Waits,
+    /// Nothing was done: the schedule is gone, paused, or waits for another time.
+    Overtaken,
+}
+
+/// Everything that can be asked of the store of schedules. Each method is one atomic step unless it says
+/// otherwise.
+pub trait ScheduleStore: Send + Sync + 'static {
+    /// Stores a schedule; it waits for its `next_due`. Its creation time and counts are the store's.
+    ///
+    /// # Errors
+    /// [`Error::ScheduleExists`], [`Error::TooManySchedules`].
+    fn create_schedule(
+        &self,
+        schedule: &Schedule,
+        limits: ScheduleLimits,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// One schedule.
+    fn schedule(&self, id: ScheduleId, confine: Confine<'_>)
+    -> impl Future<Output = Result<Schedule>> + Send;
+
+    /// Every schedule, by id. Several reads.
+    fn schedules(&self, confine: Confine<'_>) -> impl Future<Output = Result<Vec<Schedule>>> + Send;
+
+    /// Pauses a schedule, or lets it go on and wait for `next`. `None` pauses; to go on without a time that is
+    /// left is `Some(None)`.
+    fn pause_schedule(
+        &self,
+        id: ScheduleId,
+        confine: Confine<'_>,
+        next: Option<Option<Timestamp>>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes a schedule.
+    fn delete_schedule(
+        &self,
+        id: ScheduleId,
+        confine: Confine<'_>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Schedules whose time has come. Several reads.
+    fn due_schedules(&self) -> impl Future<Output = Result<DueSchedules>> + Send;
+
+    /// Checks that the schedule still waits for the time that was read, applies its overlap policy, creates and
+    /// starts the job, and moves the schedule on: all in one script, so that a time is worked on once.
+    fn fire(&self, schedule: &Schedule, firing: &Firing) -> impl Future<Output = Result<Fired>> + Send;
 }

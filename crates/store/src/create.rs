@@ -131,7 +131,7 @@ impl Store {
     }
 }
 
-fn write_group<'a>(call: &mut Cmd, group: &[NewJob], ids: &mut impl Iterator<Item = &'a Created>) {
+pub(crate) fn write_group<'a>(call: &mut Cmd, group: &[NewJob], ids: &mut impl Iterator<Item = &'a Created>) {
     let Some(first) = group.first() else { return };
     let Shared { mut fields, marks } = shared(first);
     if !marks.is_empty() {

@@ -1,6 +1,6 @@
 //! What the store refuses, and how that reads at a port.
 
-use hero_domain::{ApiError, JobId, Reason, RunnerId};
+use hero_domain::{ApiError, JobId, Reason, RunnerId, ScheduleId, Timestamp};
 
 /// A refused or failed store call.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -27,6 +27,29 @@ pub enum Error {
     /// The job was started before.
     #[error("job {0} was started before")]
     AlreadyStarted(JobId),
+    /// The job has not ended in error, or those that waited for it are still being failed.
+    #[error("job {0} has not ended in error")]
+    JobNotFailed(JobId),
+    /// No such schedule, or none that the caller may see.
+    #[error("there is no schedule {0}")]
+    ScheduleNotFound(ScheduleId),
+    /// A schedule of this id exists already.
+    #[error("schedule {0} exists already")]
+    ScheduleExists(ScheduleId),
+    /// The context, or the node, has as many schedules as it may have.
+    #[error("there are {most} schedules already")]
+    TooManySchedules {
+        /// As many as may be.
+        most: u64,
+    },
+    /// The runner's lease runs.
+    #[error("runner {id} has a lease until {until}")]
+    RunnerAlive {
+        /// The runner.
+        id: RunnerId,
+        /// The end of its lease.
+        until: Timestamp,
+    },
     /// Another process has signed in with this runner's id, or its lease was over and swept.
     #[error("runner {0} is signed in by another process, or its lease is over")]
     RunnerReplaced(RunnerId),
@@ -104,6 +127,31 @@ impl From<Error> for ApiError {
                 format!("job {id} was started before; ask for its status instead"),
             )
             .with_job(*id),
+            Error::JobNotFailed(id) => with(
+                Reason::JobNotFailed,
+                format!(
+                    "job {id} has not ended in error, or jobs that waited for it are still being failed; look at \
+                     its status, then repeat the call in a moment"
+                ),
+            )
+            .with_job(*id),
+            Error::ScheduleNotFound(id) => with(
+                Reason::ScheduleNotFound,
+                format!("there is no schedule {id}; list_schedules names those that are"),
+            ),
+            Error::ScheduleExists(id) => with(
+                Reason::ScheduleExists,
+                format!("schedule {id} exists already; leave the id out to have a new one minted"),
+            )
+            .with_field("id"),
+            Error::TooManySchedules { most } => with(
+                Reason::TooManySchedules,
+                format!("there are {most} schedules already, as many as may be; delete one that is not needed"),
+            ),
+            Error::RunnerAlive { id, until } => with(
+                Reason::RunnerAlive,
+                format!("the lease of runner {id} runs until {until}; drain it and stop its process first"),
+            ),
             Error::RunnerReplaced(id) => with(
                 Reason::RunnerReplaced,
                 format!("another process has signed in as runner {id}, or its lease is over; sign in again"),

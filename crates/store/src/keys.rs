@@ -1,6 +1,6 @@
 //! Every key of the job store, in one place; the scripts get the same names as Lua constants.
 
-use hero_domain::{CircleKey, JobId, JobLimits, Priority, RunnerId, ScriptType};
+use hero_domain::{CircleKey, JobId, JobLimits, Priority, RunnerId, ScheduleId, ScriptType};
 
 use crate::Lane;
 
@@ -26,6 +26,10 @@ const CONTEXT: &str = "hero:jobs:context:";
 pub(crate) const ERRORS: &str = "hero:jobs:status:error";
 pub(crate) const WAITING: &str = "hero:jobs:status:waiting_for_prerequisites";
 const IDEM: &str = "hero:idem:";
+const SCHEDULE: &str = "hero:schedule:";
+/// All schedules by the time that they are to be looked at; a paused one never is.
+pub(crate) const SCHEDULES: &str = "hero:schedules";
+const SCHEDULES_CONTEXT: &str = "hero:schedules:context:";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
@@ -59,6 +63,9 @@ pub(crate) fn as_lua() -> String {
         ("ERRORS", ERRORS),
         ("WAITING", WAITING),
         ("IDEM", IDEM),
+        ("SCHEDULE", SCHEDULE),
+        ("SCHEDULES", SCHEDULES),
+        ("SCHEDULES_CONTEXT", SCHEDULES_CONTEXT),
         ("SWEEP_PLACE", SWEEP_PLACE),
         ("WAITING_PLACE", WAITING_PLACE),
         ("TEST_CLOCK", TEST_CLOCK),
@@ -90,6 +97,14 @@ pub(crate) fn job_log(id: JobId) -> String {
 
 pub(crate) fn job_dependents(id: JobId) -> String {
     job(id) + DEPENDENTS
+}
+
+pub(crate) fn schedule(id: ScheduleId) -> String {
+    format!("{SCHEDULE}{id}")
+}
+
+pub(crate) fn context_schedules(context: &str) -> String {
+    [SCHEDULES_CONTEXT, context].concat()
 }
 
 pub(crate) fn context_index(context: &str) -> String {

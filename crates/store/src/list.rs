@@ -4,7 +4,8 @@
 //! have indexes of their own; what runs is in the in-flight lists.
 
 use hero_domain::{
-    DEFAULT_CALLER, DEFAULT_CONTEXT, JobFilter, JobId, JobLimits, JobPage, JobStatus, ScriptType, Timestamp,
+    DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, JobFilter, JobId, JobLimits, JobPage, JobStatus, ScriptType,
+    Timestamp,
 };
 use hero_redis::{cmd, pipe};
 
@@ -21,6 +22,7 @@ type Place = (i64, u64);
 struct Details {
     script_type: Option<ScriptType>,
     status: JobStatus,
+    error_kind: Option<ErrorKind>,
     caller_id: String,
     context_id: String,
     created_at: Timestamp,
@@ -50,6 +52,7 @@ impl Filling<'_> {
         let filter = self.filter;
         self.cursor.is_none_or(|cursor| job.place < cursor)
             && filter.status.is_none_or(|it| it == job.status)
+            && filter.error_kind.is_none_or(|it| Some(it) == job.error_kind)
             && filter.script_type.is_none_or(|it| Some(it) == job.script_type)
             && filter.context_id.as_ref().is_none_or(|it| *it == job.context_id)
             && filter.caller_id.as_ref().is_none_or(|it| *it == job.caller_id)
@@ -83,7 +86,8 @@ impl Store {
         };
         let limit = filter.limit.unwrap_or(JobLimits::default().default_list_page);
         let mut page = Filling { filter, cursor, limit, ids: Vec::new() };
-        match filter.status {
+        // Only a job in error has a kind of error.
+        match filter.status.or(filter.error_kind.map(|_| JobStatus::Error)) {
             Some(JobStatus::Started) => self.list_running(&mut page).await?,
             Some(JobStatus::Error) => self.list_rare(&mut page, keys::ERRORS).await?,
             Some(JobStatus::WaitingForPrerequisites) => self.list_rare(&mut page, keys::WAITING).await?,
@@ -182,22 +186,24 @@ impl Store {
         }
         let mut calls = pipe();
         for id in ids {
-            let fields = ["script_type", "status", "caller_id", "context_id", "created_at", "entry"];
+            let fields =
+                ["script_type", "status", "caller_id", "context_id", "created_at", "entry", "error_kind"];
             calls.cmd("HMGET").arg(keys::job(*id)).arg(&fields);
         }
-        let found: Vec<[Option<String>; 6]> = self.link().call_all(&calls).await?;
+        let found: Vec<[Option<String>; 7]> = self.link().call_all(&calls).await?;
         Ok(found.into_iter().map(details).collect())
     }
 }
 
 fn details(
-    [script_type, status_text, caller, context, created_at, entry]: [Option<String>; 6],
+    [script_type, status_text, caller, context, created_at, entry, error_kind]: [Option<String>; 7],
 ) -> Option<Details> {
     let script_type = script_type?;
     let place = entry.as_deref().and_then(place)?;
     Some(Details {
         script_type: script_type.parse().ok(),
         status: status(status_text.as_deref()),
+        error_kind: error_kind.and_then(|kind| kind.parse().ok()),
         caller_id: caller.unwrap_or_else(|| DEFAULT_CALLER.to_owned()),
         context_id: context.unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()),
         created_at: created_at.and_then(|at| at.parse().ok()).unwrap_or(Timestamp::from_millis(place.0)),

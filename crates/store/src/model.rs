@@ -17,13 +17,14 @@ mod claim;
 mod jobs;
 mod log;
 mod runners;
+mod schedules;
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hero_domain::{
-    Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob, Priority, Runner, RunnerId,
-    Timestamp,
+    Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob, Priority, Runner,
+    RunnerId, Timestamp,
 };
 
 use self::state::State;
@@ -81,6 +82,14 @@ impl JobStore for Model {
 
     async fn stop(&self, id: JobId, confine: Confine<'_>) -> Result<Stopped> {
         self.lock().stop(id, confine)
+    }
+
+    async fn retry(&self, id: JobId, confine: Confine<'_>) -> Result<JobStatus> {
+        self.lock().retry(id, confine)
+    }
+
+    async fn explain(&self, id: JobId, confine: Confine<'_>) -> Result<Explanation> {
+        self.lock().explain(id, confine)
     }
 
     async fn delete(&self, id: JobId, confine: Confine<'_>) -> Result<()> {
@@ -146,6 +155,10 @@ impl JobStore for Model {
 
     async fn drain(&self, runner: &RunnerId, draining: bool) -> Result<()> {
         self.lock().drain(runner, draining)
+    }
+
+    async fn remove(&self, runner: &RunnerId) -> Result<()> {
+        self.lock().remove(runner)
     }
 
     async fn runners(&self) -> Result<Vec<Runner>> {

@@ -54,6 +54,14 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) async fn remove_runner(&self, runner: &RunnerId) -> Result<()> {
+        let script = &self.scripts().remove;
+        let mut call = script.command(&[], 1, 128);
+        call.arg(runner.as_str());
+        while self.run("remove", script, &call).await? == Value::Int(1) {}
+        Ok(())
+    }
+
     /// The ids of all runners, sorted.
     pub(crate) async fn runner_ids(&self) -> Result<Vec<RunnerId>> {
         let names: Vec<String> = self.link().call(cmd("SMEMBERS").arg(keys::RUNNERS)).await?;

@@ -25,10 +25,17 @@ pub(crate) struct Scripts {
     pub(crate) sign_out: Script,
     pub(crate) renew: Script,
     pub(crate) drain: Script,
+    pub(crate) remove: Script,
+    pub(crate) retry: Script,
+    pub(crate) schedule_create: Script,
+    pub(crate) schedule_pause: Script,
+    pub(crate) schedule_delete: Script,
+    pub(crate) schedule_fire: Script,
     pub(crate) sweep: Script,
     pub(crate) take: Script,
 }
 
+const CREATE: &str = include_str!("scripts/create.lua");
 const EVENTS: &str = include_str!("scripts/events.lua");
 const JOBS: &str = include_str!("scripts/jobs.lua");
 const SESSION: &str = include_str!("scripts/session.lua");
@@ -50,7 +57,7 @@ impl Scripts {
             Script::new(&all)
         };
         Self {
-            create: script(&[JOBS, include_str!("scripts/create.lua")]),
+            create: script(&[JOBS, CREATE]),
             start: script(&[JOBS, include_str!("scripts/start.lua")]),
             stop: script(&[JOBS, UNQUEUE, include_str!("scripts/stop.lua")]),
             delete: script(&[JOBS, UNQUEUE, include_str!("scripts/delete.lua")]),
@@ -60,6 +67,13 @@ impl Scripts {
             sign_out: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/sign_out.lua")]),
             renew: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/renew.lua")]),
             drain: script(&[include_str!("scripts/drain.lua")]),
+            remove: script(&[JOBS, TAKE_BACK, include_str!("scripts/remove.lua")]),
+            retry: script(&[JOBS, include_str!("scripts/retry.lua")]),
+            schedule_create: script(&[include_str!("scripts/schedule_create.lua")]),
+            schedule_pause: script(&[include_str!("scripts/schedule_pause.lua")]),
+            schedule_delete: script(&[include_str!("scripts/schedule_delete.lua")]),
+            // The checks of a due time go before the very script that creates jobs.
+            schedule_fire: script(&[JOBS, UNQUEUE, include_str!("scripts/schedule_fire.lua"), CREATE]),
             sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
             take: script(&[include_str!("scripts/take.lua")]),
         }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use hero_domain::{
-    CircleKey, DEFAULT_CONTEXT, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob,
-    Priority, Runner, RunnerId, ScriptType, Timestamp,
+    CircleKey, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream,
+    NewJob, Priority, Runner, RunnerId, ScriptType, Timestamp,
 };
 use hero_redis::{Cmd, Link, RedisConfig, Script, Value, cmd, pipe};
 
@@ -132,6 +132,13 @@ impl Store {
     }
 
     /// The time that the scripts go by.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn time(&self) -> Result<Timestamp> {
+        self.now().await
+    }
+
     pub(crate) async fn now(&self) -> Result<Timestamp> {
         let ms = match self.0.clock {
             Clock::Redis => {
@@ -237,6 +244,20 @@ impl JobStore for Store {
         runner.parse().map(Stopped::Asked).map_err(damaged)
     }
 
+    async fn retry(&self, id: JobId, confine: Confine<'_>) -> Result<JobStatus> {
+        let script = &self.scripts().retry;
+        let mut call = script.command(&[], 2, 128);
+        call.arg(id.to_string()).arg(confine.unwrap_or_default());
+        match self.run("retry", script, &call).await? {
+            Value::BulkString(text) => Ok(status(std::str::from_utf8(&text).ok())),
+            _ => Ok(JobStatus::Dispatched),
+        }
+    }
+
+    async fn explain(&self, id: JobId, confine: Confine<'_>) -> Result<Explanation> {
+        self.explain_job(id, confine).await
+    }
+
     async fn delete(&self, id: JobId, confine: Confine<'_>) -> Result<()> {
         match self.delete_all(&[id.to_string()], confine).await? {
             0 => Err(Error::JobNotFound(id)),
@@ -303,6 +324,10 @@ impl JobStore for Store {
 
     async fn drain(&self, runner: &RunnerId, draining: bool) -> Result<()> {
         self.drain_runner(runner, draining).await
+    }
+
+    async fn remove(&self, runner: &RunnerId) -> Result<()> {
+        self.remove_runner(runner).await
     }
 
     async fn runners(&self) -> Result<Vec<Runner>> {

@@ -10,9 +10,10 @@ use std::{
 };
 
 use hero_domain::{
-    ApiError, Caller, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage, LogStream,
-    NewJob, Reason, Result, Runner, RunnerId, Timestamp,
-    ports::{Jobs, Keys, Runners},
+    ApiError, Caller, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
+    LogStream, NewJob, NewSchedule, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
+    Timestamp,
+    ports::{Jobs, Keys, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -24,6 +25,7 @@ struct State {
     jobs: BTreeMap<JobId, Job>,
     logs: BTreeMap<JobId, Vec<LogLine>>,
     runners: Vec<Runner>,
+    schedules: BTreeMap<ScheduleId, Schedule>,
     keys: BTreeMap<String, Caller>,
     errors: VecDeque<ApiError>,
     calls: Vec<String>,
@@ -151,6 +153,22 @@ impl State {
         }
         job.finished_at = Some(job.created_at);
         Ok(())
+    }
+
+    /// Starts it again; it ends as its script says, unless that was `fail`: this time it does not.
+    fn retry(&mut self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        if self.get(caller, id)?.status != JobStatus::Error {
+            return Err(ApiError::new(Reason::JobNotFailed, format!("job {id} has not failed")).with_job(id));
+        }
+        let job = self.jobs.get_mut(&id).ok_or_else(|| ApiError::job_not_found(id))?;
+        job.status = JobStatus::Dispatched;
+        (job.error_kind, job.error, job.output) = (None, None, None);
+        Ok(job.status)
+    }
+
+    fn schedule(&mut self, caller: &Caller, id: ScheduleId) -> Result<&mut Schedule> {
+        let found = self.schedules.get_mut(&id).filter(|it| caller.sees_context(&it.job.context_id));
+        found.ok_or_else(|| ApiError::new(Reason::ScheduleNotFound, format!("there is no schedule {id}")))
     }
 
     fn ended(&self, caller: &Caller, id: JobId) -> Result<Job> {
@@ -284,6 +302,7 @@ impl Jobs for FakeNode {
         let matches = |job: &&Job| {
             caller.sees_context(&job.context_id)
                 && filter.status.is_none_or(|status| job.status == status)
+                && filter.error_kind.is_none_or(|kind| job.error_kind == Some(kind))
                 && filter.script_type.is_none_or(|script_type| job.script_type == script_type)
                 && filter.context_id.as_ref().is_none_or(|context_id| job.context_id == *context_id)
                 && filter.caller_id.as_ref().is_none_or(|caller_id| job.caller_id == *caller_id)
@@ -303,6 +322,43 @@ impl Jobs for FakeNode {
             job.error_kind = Some(ErrorKind::Stopped);
         }
         Ok(())
+    }
+
+    async fn retry(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        self.enter("retry").await?;
+        self.lock().retry(caller, id)
+    }
+
+    async fn retry_many(&self, caller: &Caller, filter: JobFilter) -> Result<Vec<JobId>> {
+        let failed = JobFilter { status: Some(JobStatus::Error), ..filter };
+        let mut ids = Jobs::list(self, caller, failed).await?.ids;
+        ids.reverse();
+        self.enter("retry_many").await?;
+        for id in &ids {
+            self.lock().retry(caller, *id)?;
+        }
+        Ok(ids)
+    }
+
+    async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
+        self.enter("explain").await?;
+        let state = self.lock();
+        let job = state.get(caller, id)?;
+        Ok(Explanation {
+            job_id: id,
+            status: job.status,
+            script_type: job.script_type,
+            is_started: job.queued_at.is_some(),
+            pending: 0,
+            prerequisites: Vec::new(),
+            not_before: job.run_at,
+            ahead: None,
+            serving: None,
+            runner_id: None,
+            lease_until: None,
+            attempt: job.attempt,
+            error_kind: job.error_kind,
+        })
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {
@@ -335,6 +391,99 @@ impl Runners for FakeNode {
         runner
             .cloned()
             .ok_or_else(|| ApiError::new(Reason::RunnerNotFound, format!("there is no runner {id}")))
+    }
+
+    async fn drain(&self, _: &Caller, id: RunnerId, draining: bool) -> Result<()> {
+        self.enter("drain_runner").await?;
+        let mut state = self.lock();
+        let runner = state.runners.iter_mut().find(|runner| runner.id == id);
+        let runner = runner
+            .ok_or_else(|| ApiError::new(Reason::RunnerNotFound, format!("there is no runner {id}")))?;
+        runner.state = if draining { RunnerState::Draining } else { RunnerState::Alive };
+        Ok(())
+    }
+
+    async fn remove(&self, _: &Caller, id: RunnerId) -> Result<()> {
+        self.enter("remove_runner").await?;
+        let mut state = self.lock();
+        let place = state.runners.iter().position(|runner| runner.id == id);
+        let place =
+            place.ok_or_else(|| ApiError::new(Reason::RunnerNotFound, format!("there is no runner {id}")))?;
+        if state.runners[place].state != RunnerState::Lost {
+            return Err(ApiError::new(Reason::RunnerAlive, format!("the lease of runner {id} runs")));
+        }
+        state.runners.remove(place);
+        Ok(())
+    }
+}
+
+/// A schedule without a clock: its next time is always the same.
+impl Schedules for FakeNode {
+    async fn create(&self, _: &Caller, schedule: NewSchedule) -> Result<Schedule> {
+        self.enter("create_schedule").await?;
+        schedule.validate(&hero_domain::JobLimits::default())?;
+        let id = schedule.id.unwrap_or_else(ScheduleId::mint);
+        let mut state = self.lock();
+        if state.schedules.contains_key(&id) {
+            return Err(ApiError::new(Reason::ScheduleExists, format!("schedule {id} exists")));
+        }
+        let next = Timestamp::from_millis(60_000);
+        let schedule = Schedule {
+            id,
+            cron: schedule.cron,
+            time_zone: schedule.time_zone,
+            overlap: schedule.overlap,
+            catch_up: schedule.catch_up,
+            job: schedule.job,
+            is_paused: false,
+            created_at: Timestamp::from_millis(0),
+            next_due: Some(next),
+            next_times: vec![next],
+            last_due: None,
+            last_job: None,
+            started: 0,
+            skipped: 0,
+        };
+        state.schedules.insert(id, schedule.clone());
+        Ok(schedule)
+    }
+
+    async fn list(&self, caller: &Caller) -> Result<Vec<Schedule>> {
+        self.enter("list_schedules").await?;
+        let state = self.lock();
+        let seen = state.schedules.values().filter(|it| caller.sees_context(&it.job.context_id));
+        Ok(seen.cloned().collect())
+    }
+
+    async fn get(&self, caller: &Caller, id: ScheduleId) -> Result<Schedule> {
+        self.enter("get_schedule").await?;
+        Ok(self.lock().schedule(caller, id)?.clone())
+    }
+
+    async fn pause(&self, caller: &Caller, id: ScheduleId, paused: bool) -> Result<Schedule> {
+        self.enter("pause_schedule").await?;
+        let mut state = self.lock();
+        let schedule = state.schedule(caller, id)?;
+        schedule.is_paused = paused;
+        schedule.next_due = (!paused).then_some(Timestamp::from_millis(60_000));
+        Ok(schedule.clone())
+    }
+
+    async fn run(&self, caller: &Caller, id: ScheduleId) -> Result<JobId> {
+        self.enter("run_schedule").await?;
+        let mut state = self.lock();
+        let job = state.schedule(caller, id)?.job.clone();
+        let job_id = state.create(job)?;
+        state.start(caller, job_id)?;
+        Ok(job_id)
+    }
+
+    async fn delete(&self, caller: &Caller, id: ScheduleId) -> Result<()> {
+        self.enter("delete_schedule").await?;
+        let mut state = self.lock();
+        state.schedule(caller, id)?;
+        state.schedules.remove(&id);
+        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hero_domain::{
-    Caller, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Reason, Result, ports::Jobs,
+    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Reason, Result,
+    ports::Jobs,
 };
 use tonic::transport::Channel;
 
@@ -122,6 +123,21 @@ impl Jobs for GrpcJobs {
     async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
         let request = self.request(caller, pb::StopJobRequest { job_id: id.to_string() })?;
         answer(self.client.clone().stop_job(request).await).map(|_| ())
+    }
+
+    async fn retry(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        let request = self.request(caller, pb::RetryJobRequest { job_id: id.to_string() })?;
+        convert::retried_status(answer(self.client.clone().retry_job(request).await)?).map_err(malformed)
+    }
+
+    async fn retry_many(&self, caller: &Caller, filter: JobFilter) -> Result<Vec<JobId>> {
+        let request = self.request(caller, convert::to_retry_request(filter))?;
+        convert::retried_ids(answer(self.client.clone().retry_jobs(request).await)?).map_err(malformed)
+    }
+
+    async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
+        let request = self.request(caller, pb::ExplainJobRequest { job_id: id.to_string() })?;
+        convert::explanation(answer(self.client.clone().explain_job(request).await)?).map_err(malformed)
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Jobs, in both directions. Everything is moved, nothing is cloned: a script may be a mebibyte.
 
 use hero_domain::{
-    ApiError, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage, LogStream, NewJob,
-    Priority, Reason, Result, ScriptType,
+    Ahead, ApiError, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
+    LogStream, NewJob, Priority, Reason, Result, ScriptType, Serving,
 };
 
 use crate::{
@@ -183,8 +183,76 @@ pub(crate) fn to_list_request(filter: JobFilter) -> pb::ListJobsRequest {
             caller_id: filter.caller_id,
             created_after: filter.created_after.map(from_timestamp),
             created_before: filter.created_before.map(from_timestamp),
+            error_kind: filter.error_kind.map(|value| to_error_kind(value).into()),
         }),
     }
+}
+
+/// A filter without a cursor: what was started again is not where it was.
+pub(crate) fn to_retry_request(filter: JobFilter) -> pb::RetryJobsRequest {
+    let pb::ListJobsRequest { filter, page_size, .. } = to_list_request(filter);
+    pb::RetryJobsRequest { filter, page_size }
+}
+
+pub(crate) fn retry_filter(request: pb::RetryJobsRequest) -> Result<JobFilter> {
+    let pb::RetryJobsRequest { filter, page_size } = request;
+    job_filter(pb::ListJobsRequest { filter, page_size, page_token: None })
+}
+
+pub(crate) fn retried_ids(response: pb::RetryJobsResponse) -> Result<Vec<JobId>> {
+    ids(response.job_ids, "job_ids")
+}
+
+pub(crate) fn to_retried_ids(ids: Vec<JobId>) -> pb::RetryJobsResponse {
+    pb::RetryJobsResponse { job_ids: to_ids(ids) }
+}
+
+pub(crate) fn retried_status(response: pb::RetryJobResponse) -> Result<JobStatus> {
+    status(response.status, "status")
+}
+
+pub(crate) fn to_retried_status(value: JobStatus) -> pb::RetryJobResponse {
+    pb::RetryJobResponse { status: to_status(value).into() }
+}
+
+pub(crate) fn to_explanation(it: Explanation) -> pb::ExplainJobResponse {
+    let serving = |Serving { runners, draining, slots, busy }| pb::Serving { runners, draining, slots, busy };
+    pb::ExplainJobResponse {
+        reasons: it.reasons(),
+        job_id: it.job_id.to_string(),
+        status: to_status(it.status).into(),
+        script_type: to_script_type(it.script_type).into(),
+        is_started: it.is_started,
+        pending: it.pending,
+        prerequisites: to_ids(it.prerequisites),
+        not_before: it.not_before.map(from_timestamp),
+        ahead: it.ahead.map(|Ahead { jobs, is_least }| pb::Ahead { jobs, is_least }),
+        serving: it.serving.map(serving),
+        runner_id: it.runner_id.map(|id| id.to_string()),
+        lease_until: it.lease_until.map(from_timestamp),
+        attempt: it.attempt,
+        error_kind: it.error_kind.map(|kind| to_error_kind(kind).into()),
+    }
+}
+
+/// The words stay behind: they follow from the data.
+pub(crate) fn explanation(it: pb::ExplainJobResponse) -> Result<Explanation> {
+    let serving = |pb::Serving { runners, draining, slots, busy }| Serving { runners, draining, slots, busy };
+    Ok(Explanation {
+        job_id: job_id(&it.job_id, "job_id")?,
+        status: status(it.status, "status")?,
+        script_type: script_type(it.script_type, "script_type")?,
+        is_started: it.is_started,
+        pending: it.pending,
+        prerequisites: ids(it.prerequisites, "prerequisites")?,
+        not_before: it.not_before.map(|at| timestamp(at, "not_before")).transpose()?,
+        ahead: it.ahead.map(|pb::Ahead { jobs, is_least }| Ahead { jobs, is_least }),
+        serving: it.serving.map(serving),
+        runner_id: it.runner_id.map(|id| runner_id(&id, "runner_id")).transpose()?,
+        lease_until: it.lease_until.map(|at| timestamp(at, "lease_until")).transpose()?,
+        attempt: it.attempt,
+        error_kind: it.error_kind.map(|kind| error_kind(kind, "error_kind")).transpose()?,
+    })
 }
 
 pub(crate) fn job_filter(request: pb::ListJobsRequest) -> Result<JobFilter> {
@@ -196,6 +264,7 @@ pub(crate) fn job_filter(request: pb::ListJobsRequest) -> Result<JobFilter> {
         caller_id: filter.caller_id,
         created_after: filter.created_after.map(|at| timestamp(at, "created_after")).transpose()?,
         created_before: filter.created_before.map(|at| timestamp(at, "created_before")).transpose()?,
+        error_kind: filter.error_kind.map(|value| error_kind(value, "error_kind")).transpose()?,
         limit: request.page_size.map(|size| size as usize),
         cursor: request.page_token.map(|token| cursor(&token)).transpose()?,
     })

@@ -120,6 +120,30 @@ impl<J: Jobs> JobService for JobFace<J> {
         .await
     }
 
+    async fn retry_job(&self, request: Request<pb::RetryJobRequest>) -> Answer<pb::RetryJobResponse> {
+        serve(request, |caller, message| async move {
+            let id = job_id(&message.job_id, "job_id")?;
+            self.0.retry(&caller, id).await.map(convert::to_retried_status)
+        })
+        .await
+    }
+
+    async fn retry_jobs(&self, request: Request<pb::RetryJobsRequest>) -> Answer<pb::RetryJobsResponse> {
+        serve(request, |caller, message| async move {
+            let filter = convert::retry_filter(message)?;
+            self.0.retry_many(&caller, filter).await.map(convert::to_retried_ids)
+        })
+        .await
+    }
+
+    async fn explain_job(&self, request: Request<pb::ExplainJobRequest>) -> Answer<pb::ExplainJobResponse> {
+        serve(request, |caller, message| async move {
+            let id = job_id(&message.job_id, "job_id")?;
+            self.0.explain(&caller, id).await.map(convert::to_explanation)
+        })
+        .await
+    }
+
     async fn delete_job(&self, request: Request<pb::DeleteJobRequest>) -> Answer<pb::DeleteJobResponse> {
         serve(request, |caller, message| async move {
             self.0.delete(&caller, job_id(&message.job_id, "job_id")?).await?;

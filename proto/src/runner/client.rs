@@ -44,4 +44,16 @@ impl Runners for GrpcRunners {
         let response = answer(self.client.clone().get_runner(request).await)?;
         required(response.runner, "runner").and_then(convert::runner).map_err(malformed)
     }
+
+    async fn drain(&self, caller: &Caller, id: RunnerId, draining: bool) -> Result<()> {
+        let message = pb::DrainRunnerRequest { runner_id: id.to_string(), draining };
+        let request = self.calls.request(caller, self.calls.deadlines.call, message)?;
+        answer(self.client.clone().drain_runner(request).await).map(|_| ())
+    }
+
+    async fn remove(&self, caller: &Caller, id: RunnerId) -> Result<()> {
+        let message = pb::RemoveRunnerRequest { runner_id: id.to_string() };
+        let request = self.calls.request(caller, self.calls.deadlines.call, message)?;
+        answer(self.client.clone().remove_runner(request).await).map(|_| ())
+    }
 }

@@ -45,4 +45,27 @@ impl<R: Runners> RunnerService for RunnerFace<R> {
         })
         .await
     }
+
+    async fn drain_runner(
+        &self,
+        request: Request<pb::DrainRunnerRequest>,
+    ) -> Result<Response<pb::DrainRunnerResponse>, Status> {
+        serve(request, |caller, message| async move {
+            let id = runner_id(&message.runner_id, "runner_id")?;
+            self.0.drain(&caller, id, message.draining).await?;
+            Ok(pb::DrainRunnerResponse {})
+        })
+        .await
+    }
+
+    async fn remove_runner(
+        &self,
+        request: Request<pb::RemoveRunnerRequest>,
+    ) -> Result<Response<pb::RemoveRunnerResponse>, Status> {
+        serve(request, |caller, message| async move {
+            self.0.remove(&caller, runner_id(&message.runner_id, "runner_id")?).await?;
+            Ok(pb::RemoveRunnerResponse {})
+        })
+        .await
+    }
 }

@@ -15,8 +15,8 @@ use std::{
 
 use futures::future::join_all;
 use hero_domain::{
-    ApiError, Caller, ErrorCode, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Result,
-    ports::Jobs,
+    ApiError, Caller, ErrorCode, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob,
+    Result, ports::Jobs,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -266,6 +266,18 @@ impl<J: Jobs> Jobs for Coalesced<J> {
 
     async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
         self.0.jobs.stop(caller, id).await
+    }
+
+    async fn retry(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        self.0.jobs.retry(caller, id).await
+    }
+
+    async fn retry_many(&self, caller: &Caller, filter: JobFilter) -> Result<Vec<JobId>> {
+        self.0.jobs.retry_many(caller, filter).await
+    }
+
+    async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
+        self.0.jobs.explain(caller, id).await
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

@@ -119,7 +119,7 @@ impl Default for LimitsConfig {
             max_batch_calls: 100,
             max_batch_concurrent: 100,
             max_connections: 1_024,
-            max_calls_per_connection: 256,
+            max_calls_per_connection: 1_024,
             max_calls: 8_192,
             max_unsent_responses: 256,
             max_logs_bytes: 4 << 20,

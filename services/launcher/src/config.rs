@@ -212,3 +212,90 @@ impl Validate for LauncherConfig {
         self.validate_chassis()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hero_config::{Overrides, Source, Validate, load_with};
+
+    use super::LauncherConfig;
+
+    const EXAMPLE: &str = include_str!("../config.example.toml");
+    const KEY: &str = "02a1b2c3d4e5f6789abcdef0123456789abcdef0123456789abcdef0123456789a";
+
+    fn load(env: &[(&str, &str)], overrides: Overrides) -> Result<LauncherConfig, String> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load_with(Source { service: "launcher", file: Some(&file), env, aliases: &[], overrides })
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_example_is_the_default_and_shows_every_setting_of_the_process() {
+        let example = load(&[], Overrides::new()).unwrap();
+        assert_eq!(
+            hero_config::print(&example).unwrap(),
+            hero_config::print(&LauncherConfig::default()).unwrap()
+        );
+        let text = hero_config::print(&LauncherConfig {
+            redis_url: Some("unix:///x".parse().unwrap()),
+            data_dir: Some("/x".into()),
+            ..LauncherConfig::default()
+        });
+        for line in text.unwrap().lines().take_while(|line| !line.starts_with("[gateway")) {
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            let shown =
+                EXAMPLE.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(shown, "{key} is not in the example");
+        }
+    }
+
+    #[test]
+    fn the_services_settings_are_reached_through_their_sections() {
+        let env = [
+            ("HERO_LAUNCHER__RUNNER__PYTHON__SLOTS", "7"),
+            ("HERO_LAUNCHER__GATEWAY__LIMITS__MAX_CALLS", "9"),
+        ];
+        let config = load(&env, Overrides::new()).unwrap();
+        assert_eq!((config.runner.python.slots, config.gateway.limits.max_calls), (7, 9));
+        let error = load(&[("HERO_LAUNCHER__RUNNER__LEASE", "1")], Overrides::new()).unwrap_err();
+        assert!(error.contains("runner.lease"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let refused = |change: fn(&mut LauncherConfig)| {
+            let mut config = LauncherConfig::default();
+            change(&mut config);
+            let invalid = config.validate().unwrap_err();
+            (invalid.key, invalid.message)
+        };
+        let (key, message) = refused(|config| config.public_keys = vec![KEY.into(), "05".into()]);
+        assert!(key == "public_keys" && message.contains("`05`"), "{message}");
+        let (key, message) = refused(|config| config.public_keys = vec![KEY.into()]);
+        assert!(key == "public_keys" && message.contains("does not serve circles yet"), "{message}");
+        assert_eq!(refused(|config| config.enable_auth = true).0, "enable_auth");
+        assert_eq!(refused(|config| config.host = "0.0.0.0".into()).0, "host");
+        assert_eq!(refused(|config| config.redis_start_timeout_ms = 0).0, "redis_start_timeout_ms");
+        assert_eq!(
+            refused(|config| config.supervisor.admin.listen = "tcp://127.0.0.1:1".parse().unwrap()).0,
+            "supervisor.admin"
+        );
+        assert_eq!(refused(|config| config.gateway.limits.max_calls = 0).0, "gateway.limits.max_calls");
+    }
+
+    #[test]
+    fn a_secret_opens_what_its_absence_closes() {
+        let mut config =
+            LauncherConfig { host: "0.0.0.0".into(), enable_auth: true, ..LauncherConfig::default() };
+        config.secrets.user = vec!["s".into()];
+        config.validate().unwrap();
+        let url = "unix:///x".parse().unwrap();
+        assert_eq!(config.supervisor(&url).secrets, config.secrets);
+        let config =
+            LauncherConfig { host: "::".into(), insecure_no_auth: true, ..LauncherConfig::default() };
+        config.validate().unwrap();
+        assert!(config.gateway(&config.listen()).insecure_no_auth);
+    }
+}

@@ -90,3 +90,57 @@ impl LauncherFlags {
             .set("telemetry.log_level", level.map_or("-v", |(_, flag)| flag), level.map(|(level, _)| level))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+    use hero_config::{Source, load_with};
+
+    use super::LauncherFlags;
+    use crate::LauncherConfig;
+
+    fn config(args: &[&str]) -> LauncherConfig {
+        let command = LauncherFlags::augment_args(Command::new("launcher").no_binary_name(true));
+        let matches = command.try_get_matches_from(args).unwrap();
+        let flags = LauncherFlags::from_arg_matches(&matches).unwrap();
+        load_with(Source { service: "launcher", overrides: flags.overrides(), ..Source::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_flags_of_the_requirements_set_what_they_name() {
+        let config = config(&[
+            "-p",
+            "8099",
+            "--redis-url",
+            "redis://10.0.0.7:6380",
+            "--enable-auth",
+            "--admin-secret",
+            "s",
+        ]);
+        assert_eq!(config.port, 8099);
+        assert_eq!(config.redis_url.unwrap().to_string(), "redis://10.0.0.7:6380/0");
+        assert!(config.enable_auth && config.secrets.admin[0].expose() == "s");
+    }
+
+    #[test]
+    fn without_flags_the_defaults_stand() {
+        let config = config(&[]);
+        assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8080));
+        assert!(config.redis_url.is_none() && config.secrets.is_empty() && !config.enable_auth);
+        assert_eq!(config.telemetry.log_level, "warn");
+    }
+
+    #[test]
+    fn more_vs_log_more() {
+        for (args, level) in [
+            (["-v"].as_slice(), "info"),
+            (&["-vv"], "info,hero=debug"),
+            (&["-d"], "info,hero=debug"),
+            (&["--debug", "-v"], "info,hero=debug"),
+            (&["-vvv"], "debug,hero=trace"),
+            (&["-v", "-v", "-v", "-v"], "debug,hero=trace"),
+        ] {
+            assert_eq!(config(args).telemetry.log_level, level, "{args:?}");
+        }
+    }
+}

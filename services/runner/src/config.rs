@@ -152,6 +152,7 @@ impl Validate for RunnerConfig {
             ("osis.max_expression_depth", osis.max_expression_depth, 256),
             ("osis.max_variables", osis.max_variables, usize::MAX),
             ("osis.max_string_bytes", osis.max_string_bytes, usize::MAX),
+            ("osis.max_memory_bytes", osis.max_memory_bytes, usize::MAX),
             ("osis.max_array_elements", osis.max_array_elements, 100_000),
             ("osis.max_map_members", osis.max_map_members, 100_000),
         ] {

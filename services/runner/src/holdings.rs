@@ -24,10 +24,10 @@ impl Holdings {
 
     /// Lets go of an attempt, unless a newer one of the same job is held.
     pub(crate) fn remove(&self, attempt: &Attempt) {
-        if let Entry::Occupied(held) = self.0.lock().entry(attempt.id()) {
-            if held.get().number() == attempt.number() {
-                held.remove();
-            }
+        if let Entry::Occupied(held) = self.0.lock().entry(attempt.id())
+            && held.get().number() == attempt.number()
+        {
+            held.remove();
         }
     }
 

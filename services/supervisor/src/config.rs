@@ -27,6 +27,8 @@ pub struct SupervisorConfig {
     pub wait: WaitConfig,
     /// Promoting what is due, requeueing what was lost, and looking after Redis.
     pub upkeep: UpkeepConfig,
+    /// Jobs that are started by the clock.
+    pub schedules: SchedulesConfig,
     /// How gRPC is served.
     pub grpc: GrpcConfig,
     /// The admin port.
@@ -47,6 +49,7 @@ impl Default for SupervisorConfig {
             submit: SubmitConfig::default(),
             wait: WaitConfig::default(),
             upkeep: UpkeepConfig::default(),
+            schedules: SchedulesConfig::default(),
             grpc: GrpcConfig::default(),
             admin: AdminConfig::at(9081),
             telemetry: TelemetryConfig::default(),
@@ -116,6 +119,26 @@ impl Default for UpkeepConfig {
     }
 }
 
+/// Jobs that are started by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SchedulesConfig {
+    /// Schedules of one context (in a circle: of that circle); more are refused (TOO_MANY_SCHEDULES).
+    pub max_per_context: u64,
+    /// Schedules in all; more are refused (TOO_MANY_SCHEDULES).
+    pub max_schedules: u64,
+    /// A time that was not worked on for longer than this is missed, and its catch-up policy applies.
+    pub grace_ms: u64,
+    /// The longest pause between two looks at the clock; a time that is known of is not missed by it.
+    pub look_interval_ms: u64,
+}
+
+impl Default for SchedulesConfig {
+    fn default() -> Self {
+        Self { max_per_context: 200, max_schedules: 2_000, grace_ms: 60_000, look_interval_ms: 1_000 }
+    }
+}
+
 impl Chassis for SupervisorConfig {
     fn admin(&self) -> &AdminConfig {
         &self.admin
@@ -151,6 +174,11 @@ impl Validate for SupervisorConfig {
             self.wait.queue_allowance_ms <= DAY_MS,
             "wait.queue_allowance_ms",
             "it must be at most a day (86400000)",
+        )?;
+        ensure(
+            (10..=DAY_MS).contains(&self.schedules.look_interval_ms),
+            "schedules.look_interval_ms",
+            "it must be 10 to 86400000",
         )?;
         let upkeep = &self.upkeep;
         ensure(

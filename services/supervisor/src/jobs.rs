@@ -5,8 +5,8 @@ mod waiting;
 use std::{slice, sync::Arc, time::Duration};
 
 use hero_domain::{
-    ApiError, Caller, DEFAULT_CONTEXT, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, LogPage, NewJob,
-    Reason, Result, Scope, ports::Jobs,
+    ApiError, Caller, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus,
+    LogPage, NewJob, Reason, Result, Scope, ports::Jobs,
 };
 use hero_proto::MAX_LOG_PAGE_BYTES;
 use hero_store::{Created, Error, JobStore as _, Store, Waits};
@@ -39,14 +39,14 @@ impl StoredJobs {
         store: Store,
         waits: Waits,
         gate: Gate,
-        limits: JobLimits,
+        limits: Arc<JobLimits>,
         (submit, wait): (SubmitConfig, WaitConfig),
         closing: CancellationToken,
     ) -> Self {
         Self {
             submissions: Submissions::new(store.clone(), submit),
             waiters: Waiters::new(wait.max_waiters),
-            limits: Arc::new(limits),
+            limits,
             store,
             gate,
             waits,
@@ -61,22 +61,22 @@ impl StoredJobs {
         self.gate.check()
     }
 
-    /// Fills in what the caller left open, and checks every bound. In a circle the job is the circle's,
-    /// whatever was written.
     fn admit(&self, caller: &Caller, job: &mut NewJob) -> Result<()> {
-        if job.caller_id.is_empty() {
-            job.caller_id.clone_from(&caller.name);
+        admit(&self.limits, caller, job)
+    }
+
+    /// A filter with its page checked, and confined to what the caller may see; none: that is nothing.
+    fn confined(&self, caller: &Caller, mut filter: JobFilter) -> Result<Option<JobFilter>> {
+        let limit = filter.limit.unwrap_or(self.limits.default_list_page);
+        check_page(limit, self.limits.max_list_page)?;
+        filter.limit = Some(limit);
+        if let Some(circle) = confine(caller) {
+            if filter.context_id.as_deref().is_some_and(|context| context != circle) {
+                return Ok(None);
+            }
+            filter.context_id = Some(circle.to_owned());
         }
-        job.circle.clone_from(&caller.circle);
-        if let Some(circle) = &caller.circle {
-            circle.as_str().clone_into(&mut job.context_id);
-        } else if job.context_id.is_empty() {
-            DEFAULT_CONTEXT.clone_into(&mut job.context_id);
-        }
-        if job.traceparent.is_none() {
-            job.traceparent = trace_context::current_traceparent();
-        }
-        job.validate(&self.limits)
+        Ok(Some(filter))
     }
 
     /// Creates and starts one job.
@@ -164,24 +164,52 @@ impl Jobs for StoredJobs {
         Ok(self.store.read_log(id, confine(caller), from.as_deref(), max_bytes).await?)
     }
 
-    async fn list(&self, caller: &Caller, mut filter: JobFilter) -> Result<JobPage> {
+    async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {
         self.enter(caller)?;
-        let limit = filter.limit.unwrap_or(self.limits.default_list_page);
-        check_page(limit, self.limits.max_list_page)?;
-        filter.limit = Some(limit);
-        if let Some(circle) = confine(caller) {
-            if filter.context_id.as_deref().is_some_and(|context| context != circle) {
-                return Ok(JobPage::default());
-            }
-            filter.context_id = Some(circle.to_owned());
+        match self.confined(caller, filter)? {
+            Some(filter) => Ok(self.store.list(&filter).await?),
+            None => Ok(JobPage::default()),
         }
-        Ok(self.store.list(&filter).await?)
     }
 
     async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
         self.enter(caller)?;
         self.store.stop(id, confine(caller)).await?;
         Ok(())
+    }
+
+    async fn retry(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
+        self.enter(caller)?;
+        Ok(self.store.retry(id, confine(caller)).await?)
+    }
+
+    async fn retry_many(&self, caller: &Caller, filter: JobFilter) -> Result<Vec<JobId>> {
+        self.enter(caller)?;
+        if filter.status.is_some_and(|status| status != JobStatus::Error) {
+            return Ok(Vec::new());
+        }
+        let failed = JobFilter { status: Some(JobStatus::Error), cursor: None, ..filter };
+        let Some(filter) = self.confined(caller, failed)? else { return Ok(Vec::new()) };
+        let mut ids = self.store.list(&filter).await?.ids;
+        // A job is older than those that wait for it, and they are better started after it.
+        ids.reverse();
+        let mut started = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.store.retry(id, confine(caller)).await {
+                Ok(_) => started.push(id),
+                // Somebody else was quicker.
+                Err(Error::JobNotFailed(_) | Error::JobNotFound(_)) => {}
+                // Those that were started are so; the caller learns which, and comes again for the rest.
+                Err(_) if !started.is_empty() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(started)
+    }
+
+    async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
+        self.enter(caller)?;
+        Ok(self.store.explain(id, confine(caller)).await?)
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {
@@ -195,8 +223,26 @@ impl Jobs for StoredJobs {
     }
 }
 
+/// Fills in what the caller left open, and checks every bound. In a circle the job is the circle's,
+/// whatever was written.
+pub(crate) fn admit(limits: &JobLimits, caller: &Caller, job: &mut NewJob) -> Result<()> {
+    if job.caller_id.is_empty() {
+        job.caller_id.clone_from(&caller.name);
+    }
+    job.circle.clone_from(&caller.circle);
+    if let Some(circle) = &caller.circle {
+        circle.as_str().clone_into(&mut job.context_id);
+    } else if job.context_id.is_empty() {
+        DEFAULT_CONTEXT.clone_into(&mut job.context_id);
+    }
+    if job.traceparent.is_none() {
+        job.traceparent = trace_context::current_traceparent();
+    }
+    job.validate(limits)
+}
+
 /// The context that a caller's calls are confined to.
-fn confine(caller: &Caller) -> Option<&str> {
+pub(crate) fn confine(caller: &Caller) -> Option<&str> {
     caller.circle.as_ref().map(|circle| circle.as_str())
 }
 

@@ -1,5 +1,5 @@
 //! Why this exists: one kind of process decides what happens to jobs, so that every edge (gateway, bridge,
-//! relay) is a face of it and holds no state. It serves the ports of jobs, runners and keys over gRPC.
+//! relay) is a face of it and holds no state. It serves the ports of jobs, runners, schedules and keys over gRPC.
 //!
 //! It promises that every call is checked here again (scope, circle, limits), that a wait is watched before its
 //! job is queued, and that upkeep goes on in every replica without a leader. It must never know a JSON-RPC
@@ -10,10 +10,11 @@ mod jobs;
 mod keys;
 mod readiness;
 mod runners;
+mod schedules;
 mod service;
 mod submissions;
 mod upkeep;
 mod waiters;
 
-pub use config::{Flags, SubmitConfig, SupervisorConfig, UpkeepConfig, WaitConfig};
+pub use config::{Flags, SchedulesConfig, SubmitConfig, SupervisorConfig, UpkeepConfig, WaitConfig};
 pub use service::Supervisor;

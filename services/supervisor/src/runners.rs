@@ -22,6 +22,28 @@ impl StoredRunners {
         }
         Ok(runners)
     }
+
+    async fn one_seen_by(&self, caller: &Caller, id: &RunnerId) -> Result<Runner> {
+        let runners = self.seen_by(caller).await?;
+        runners.into_iter().find(|runner| runner.id == *id).ok_or_else(|| {
+            ApiError::new(
+                Reason::RunnerNotFound,
+                format!("there is no runner {id}; list_runners names those that are"),
+            )
+        })
+    }
+
+    /// A caller of a circle may look at the runners that serve it, and nothing more: they may serve others too.
+    async fn own(&self, caller: &Caller, id: &RunnerId) -> Result<()> {
+        self.one_seen_by(caller, id).await?;
+        if caller.circle.is_some() {
+            return Err(ApiError::new(
+                Reason::ScopeInsufficient,
+                "a runner is the node's; drain or remove it there, not in a circle",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Runners for StoredRunners {
@@ -30,12 +52,20 @@ impl Runners for StoredRunners {
     }
 
     async fn get(&self, caller: &Caller, id: RunnerId) -> Result<Runner> {
-        let runners = self.seen_by(caller).await?;
-        runners.into_iter().find(|runner| runner.id == id).ok_or_else(|| {
-            ApiError::new(
-                Reason::RunnerNotFound,
-                format!("there is no runner {id}; list_runners names those that are"),
-            )
-        })
+        self.one_seen_by(caller, &id).await
+    }
+
+    async fn drain(&self, caller: &Caller, id: RunnerId, draining: bool) -> Result<()> {
+        self.own(caller, &id).await?;
+        self.store.drain(&id, draining).await?;
+        tracing::info!(runner_id = %id, draining, caller = caller.name, "told a runner whether to take new jobs");
+        Ok(())
+    }
+
+    async fn remove(&self, caller: &Caller, id: RunnerId) -> Result<()> {
+        self.own(caller, &id).await?;
+        self.store.remove(&id).await?;
+        tracing::info!(runner_id = %id, caller = caller.name, "removed a runner whose lease was over");
+        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! The life of a supervisor.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use anyhow::Context as _;
 use hero_config::Overrides;
-use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server};
+use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server, schedule_server};
 use hero_runtime::{Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc};
 use hero_store::{Store, Waits};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::{
     keys::ConfiguredKeys,
     readiness::Gate,
     runners::StoredRunners,
+    schedules::{StoredSchedules, clock::Clock},
     upkeep::Upkeep,
 };
 
@@ -55,18 +56,23 @@ impl Service for Supervisor {
         let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
         let waits = Waits::start(store.clone(), stop_events.clone());
 
+        let limits = Arc::new(config.jobs);
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
             gate.clone(),
-            config.jobs,
+            Arc::clone(&limits),
             (config.submit, config.wait),
             closing.clone(),
         );
         let runners = StoredRunners { store: store.clone(), gate: gate.clone() };
+        let schedules =
+            StoredSchedules { store: store.clone(), gate: gate.clone(), limits, config: config.schedules };
+        let clock = Clock { store: store.clone(), gate: gate.clone(), config: config.schedules };
         let server = grpc::Server::new(&config.grpc, &health)
             .add_service(job_server(jobs))
             .add_service(runner_server(runners))
+            .add_service(schedule_server(schedules))
             .add_service(key_server(ConfiguredKeys(config.secrets)))
             .descriptors(FILE_DESCRIPTOR_SET);
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
@@ -76,6 +82,10 @@ impl Service for Supervisor {
         tasks.restartable("upkeep", {
             let shutdown = shutdown.clone();
             move || upkeep.clone().run(shutdown.clone())
+        });
+        tasks.restartable("schedules", {
+            let shutdown = shutdown.clone();
+            move || clock.clone().run(shutdown.clone())
         });
         // The reader of the events ends with this call, however it ends.
         let _stop_events = stop_events.drop_guard();

@@ -262,7 +262,8 @@ fn every_page_of_an_error_belongs_to_a_reason() {
         let name = page.file_stem().expect("a page has a name").to_string_lossy().into_owned();
         // These are of JSON-RPC alone: no port fails with them.
         let of_jsonrpc = ["SCRIPT_FAILED", "METHOD_NOT_FOUND", "REQUEST_TOO_LARGE"];
-        let known = Reason::from_name(&name).is_some() || of_jsonrpc.contains(&name.as_str()) || name == "README";
+        let known =
+            Reason::from_name(&name).is_some() || of_jsonrpc.contains(&name.as_str()) || name == "README";
         assert!(known, "docs/errors/{name}.md belongs to nothing");
     }
 }
@@ -286,4 +287,44 @@ fn every_make_command_that_is_told_exists() {
         }
     }
     assert!(told > 0, "no make command was found");
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is an ARCHITECTURE.md");
+    let mut sources = Vec::new();
+    for folder in ["crates", "services", "proto", "tests"] {
+        files(&root().join(folder), &["rs"], &mut sources);
+    }
+    let code: String =
+        sources.iter().map(|path| fs::read_to_string(path).expect("source is UTF-8")).collect();
+    let is_name = |text: &&str| {
+        text.matches('_').count() >= 3 && text.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+    };
+    let mut named = 0;
+    // What stands between backticks.
+    for name in page.split('`').skip(1).step_by(2).filter(is_name) {
+        named += 1;
+        assert!(code.contains(&format!("fn {name}")), "ARCHITECTURE.md names the test {name}");
+    }
+    assert!(named > 20, "only {named} tests are named");
+}
+
+#[test]
+fn every_file_that_is_named_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is an ARCHITECTURE.md");
+    let mut paths = Vec::new();
+    files(&root(), &["rs", "lua", "toml", "md", "proto"], &mut paths);
+    let paths: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    for name in page.split('`').skip(1).step_by(2) {
+        let name = name.trim_start_matches("crates/");
+        let is_file = [".rs", ".lua"].iter().any(|ending| name.len() > 4 && name.ends_with(ending))
+            && !name.contains('*');
+        if is_file {
+            assert!(
+                paths.iter().any(|path| path.ends_with(&format!("/{name}"))),
+                "ARCHITECTURE.md names {name}"
+            );
+        }
+    }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use hero_domain::{
-    ErrorKind, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, NewJob, RunnerId, Timestamp,
+    Ahead, ErrorKind, Explanation, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus, NewJob, Priority,
+    RunnerId, Timestamp,
 };
 
 use super::state::{Record, State};
 use crate::{
     Error,
     api::{Confine, Created, Result, Stopped},
+    explain::{blank, name_unfinished, serving},
 };
 
 impl State {
@@ -137,6 +139,59 @@ impl State {
         }
     }
 
+    pub(super) fn retry(&mut self, id: JobId, confine: Confine<'_>) -> Result<JobStatus> {
+        if self.visible(id, confine)?.job.status != JobStatus::Error {
+            return Err(Error::JobNotFailed(id));
+        }
+        self.change(id, JobStatus::Dispatched);
+        let record = self.record(id);
+        record.is_stopping = false;
+        record.expires_at = None;
+        record.losses = 0;
+        let job = &mut record.job;
+        job.retries += std::mem::take(&mut record.failures);
+        (job.error_kind, job.error, job.output) = (None, None, None);
+        (job.queued_at, job.started_at, job.finished_at) = (None, None, None);
+        let holder = job.runner_id.clone();
+        if let Some(presence) = holder.and_then(|runner| self.runners.get_mut(&runner)) {
+            presence.stops.remove(&id);
+        }
+        self.begin(id);
+        self.status(id, confine)
+    }
+
+    pub(super) fn explain(&self, id: JobId, confine: Confine<'_>) -> Result<Explanation> {
+        let record = self.visible(id, confine)?;
+        let job = &record.job;
+        let mut explanation = blank(job);
+        let holder = explanation.runner_id.as_ref().and_then(|runner| self.runners.get(runner));
+        explanation.lease_until = holder.map(|presence| presence.lease_until);
+        if job.status == JobStatus::WaitingForPrerequisites {
+            let unfinished = job.prerequisites.iter().copied().filter(|id| record.pending.contains(id));
+            name_unfinished(&mut explanation, unfinished);
+        }
+        if job.status == JobStatus::Dispatched {
+            explanation.not_before = self.delayed.get(&id).copied();
+            explanation.is_started = record.is_started;
+            explanation.ahead = self.ahead_of(job);
+            explanation.serving = explanation.ahead.map(|_| serving(job, &self.runners()));
+        }
+        Ok(explanation)
+    }
+
+    fn ahead_of(&self, job: &Job) -> Option<Ahead> {
+        let mut before = 0;
+        for priority in [Priority::High, Priority::Normal, Priority::Low] {
+            let name = (job.script_type, job.circle.clone(), priority);
+            let Some(queue) = self.queues.get(&name) else { continue };
+            match queue.iter().position(|id| *id == job.id) {
+                Some(place) => return Some(Ahead { jobs: (before + place) as u64, is_least: false }),
+                None => before += queue.len(),
+            }
+        }
+        None
+    }
+
     pub(super) fn delete(&mut self, id: JobId, confine: Confine<'_>) -> Result<()> {
         let job = &self.visible(id, confine)?.job;
         if let (JobStatus::Started, Some(runner)) = (job.status, job.runner_id.clone()) {
@@ -189,6 +244,7 @@ impl State {
 
 fn matches(filter: &JobFilter, job: &Job) -> bool {
     filter.status.is_none_or(|it| it == job.status)
+        && filter.error_kind.is_none_or(|it| Some(it) == job.error_kind)
         && filter.script_type.is_none_or(|it| it == job.script_type)
         && filter.context_id.as_ref().is_none_or(|it| *it == job.context_id)
         && filter.caller_id.as_ref().is_none_or(|it| *it == job.caller_id)

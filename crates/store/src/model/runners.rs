@@ -69,6 +69,16 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn remove(&mut self, runner: &RunnerId) -> Result<()> {
+        let presence = self.runners.get(runner).ok_or_else(|| Error::RunnerNotFound(runner.clone()))?;
+        if presence.lease_until > self.now {
+            return Err(Error::RunnerAlive { id: runner.clone(), until: presence.lease_until });
+        }
+        self.take_all_back(runner);
+        self.runners.remove(runner);
+        Ok(())
+    }
+
     pub(super) fn runners(&self) -> Vec<Runner> {
         self.runners.values().map(|presence| self.as_runner(presence)).collect()
     }

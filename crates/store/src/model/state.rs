@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hero_domain::{
-    CircleKey, ErrorKind, Job, JobId, JobStatus, LogLine, Priority, RunnerId, ScriptType, Timestamp,
+    CircleKey, ErrorKind, Job, JobId, JobStatus, LogLine, Priority, RunnerId, Schedule, ScheduleId,
+    ScriptType, Timestamp,
 };
 
 use crate::{
@@ -70,6 +71,8 @@ pub(super) struct State {
     pub(super) delayed: BTreeMap<JobId, Timestamp>,
     pub(super) idempotency: BTreeMap<(String, String), JobId>,
     pub(super) runners: BTreeMap<RunnerId, Presence>,
+    /// Each with the time of the next look at it.
+    pub(super) schedules: BTreeMap<ScheduleId, (Schedule, Option<Timestamp>)>,
 }
 
 impl State {
@@ -83,6 +86,7 @@ impl State {
             delayed: BTreeMap::new(),
             idempotency: BTreeMap::new(),
             runners: BTreeMap::new(),
+            schedules: BTreeMap::new(),
         }
     }
 

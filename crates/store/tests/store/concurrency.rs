@@ -95,7 +95,7 @@ async fn work(
 fn end_of(job: &Claimed, round: usize) -> Finish {
     let outcome = if job.script == "fail" && job.attempt < 3 {
         Outcome::Failed { kind: ErrorKind::ScriptFailed, error: "it broke".to_owned(), output: None }
-    } else if round % 7 == 0 && job.attempt < 5 && job.script != "fail" {
+    } else if round.is_multiple_of(7) && job.attempt < 5 && job.script != "fail" {
         Outcome::HandedBack
     } else {
         Outcome::Finished { output: job.attempt.to_string() }

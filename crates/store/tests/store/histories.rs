@@ -362,7 +362,7 @@ impl<'a> Twin<'a> {
     fn session(&self, number: usize) -> Option<Session> {
         // The latest ones more often than those that were replaced.
         let latest = self.sessions.len().saturating_sub(3);
-        pick(if number % 4 == 0 { &self.sessions } else { &self.sessions[latest..] }, number / 4)
+        pick(if number.is_multiple_of(4) { &self.sessions } else { &self.sessions[latest..] }, number / 4)
     }
 
     /// Compares everything that can be seen, and checks what must hold after every call.
@@ -446,7 +446,7 @@ fn pick<T: Clone>(from: &[T], number: usize) -> Option<T> {
 
 fn lane_of(number: usize) -> Lane {
     Lane {
-        script_type: if number % 2 == 0 { ScriptType::Osis } else { ScriptType::Python },
+        script_type: if number.is_multiple_of(2) { ScriptType::Osis } else { ScriptType::Python },
         circle: (number >= 2).then(circle),
     }
 }

@@ -86,12 +86,13 @@ prop_compose! {
 prop_compose! {
     fn filters_of_any_kind()(
         (status, script_type) in (option::of(name(JobStatus::ALL)), option::of(name(ScriptType::ALL))),
+        error_kind in option::of(name(ErrorKind::ALL)),
         (context_id, caller_id) in (option::of(text()), option::of(text())),
         (created_after, created_before) in (option::of(time()), option::of(time())),
         (limit, cursor) in (option::of(any::<u32>()), option::of(id())),
     ) -> JobFilter {
         let limit = limit.map(|limit| limit as usize);
-        JobFilter { status, script_type, context_id, caller_id, created_after, created_before, limit, cursor }
+        JobFilter { status, error_kind, script_type, context_id, caller_id, created_after, created_before, limit, cursor }
     }
 }
 

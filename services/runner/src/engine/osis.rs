@@ -2,6 +2,7 @@
 //! kept; each job runs in a scope of its own, on a thread that is not tokio's.
 
 mod cache;
+mod memory;
 mod outcome;
 mod pool;
 mod sandbox;
@@ -37,6 +38,8 @@ pub struct OsisConfig {
     pub max_array_elements: usize,
     /// Members of a map, those of maps inside it included.
     pub max_map_members: usize,
+    /// Bytes of memory that one script may hold, all its values together.
+    pub max_memory_bytes: usize,
     /// Steps of a script; 0: as many as its timeout allows.
     pub max_operations: u64,
     /// Memory for compiled scripts, in bytes, roughly.
@@ -53,6 +56,7 @@ impl Default for OsisConfig {
             max_string_bytes: 8 << 20,
             max_array_elements: 20_000,
             max_map_members: 20_000,
+            max_memory_bytes: 128 << 20,
             max_operations: 0,
             script_cache_bytes: 64 << 20,
         }
@@ -72,6 +76,7 @@ impl Osis {
             rhai: sandbox::engine(config),
             scripts: Scripts::new(config.script_cache_bytes),
             limits,
+            max_memory_bytes: config.max_memory_bytes,
         };
         let threads = available_parallelism().map_or(2, usize::from).min(config.slots);
         Self { pool: Pool::start(threads, move |run| interpreter.execute(run)) }
@@ -92,6 +97,7 @@ struct Interpreter {
     rhai: rhai::Engine,
     scripts: Scripts,
     limits: OutputLimits,
+    max_memory_bytes: usize,
 }
 
 impl Interpreter {
@@ -118,12 +124,15 @@ impl Interpreter {
         let ended = self.rhai.eval_ast_with_scope::<rhai::Dynamic>(&mut Scope::new(), &script);
         match ended {
             Ok(value) => outcome::of_value(value, self.limits),
-            Err(error) => match sandbox::with_run(|run| {
-                run.attempt().interrupt().map(|i| run.attempt().outcome_of(i, None))
-            }) {
-                Some(Some(outcome)) if outcome::is_termination(&error) => outcome,
-                _ => outcome::of_run_error(&error),
-            },
+            Err(error) if outcome::is_termination(&error) => self.terminated(),
+            Err(error) => outcome::of_run_error(&error),
         }
+    }
+
+    /// Why the script was made to end.
+    fn terminated(&self) -> Outcome {
+        let interrupted =
+            sandbox::with_run(|run| run.attempt().interrupt().map(|why| run.attempt().outcome_of(why, None)));
+        interrupted.flatten().unwrap_or_else(|| outcome::out_of_memory(self.max_memory_bytes))
     }
 }

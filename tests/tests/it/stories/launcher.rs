@@ -267,3 +267,35 @@ async fn its_admin_port_tells_of_every_service() {
     }
     stop(node, Signal::INT).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_the_readme_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = node(folder.path(), &[]);
+    let address = address(&mut node).await;
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let lines = readme
+        .split_once("## Try it")
+        .unwrap()
+        .1
+        .split_once("```sh\n")
+        .unwrap()
+        .1
+        .split_once("```")
+        .unwrap()
+        .0;
+    let script = lines.replace("127.0.0.1:8080", &address);
+    let output =
+        Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut rest = said.as_str();
+    let promised: Vec<&str> =
+        lines.lines().filter_map(|line| line.split_once("#=> ")).map(|(_, words)| words).collect();
+    assert!(promised.len() >= 10);
+    for words in promised {
+        let at = rest.find(words).unwrap_or_else(|| panic!("no `{words}` in its place:\n{said}"));
+        rest = &rest[at + words.len()..];
+    }
+    stop(node, Signal::INT).await;
+}

@@ -46,6 +46,14 @@ pub(super) fn of_run_error(error: &EvalAltResult) -> Outcome {
     failed(ErrorKind::ScriptFailed, format!("{}{words}{}", place(inner.position()), calls(error)))
 }
 
+/// A script that held more memory than it may.
+pub(super) fn out_of_memory(most: usize) -> Outcome {
+    failed(
+        ErrorKind::ScriptFailed,
+        format!("the script's values together take more memory than {most} bytes"),
+    )
+}
+
 /// Whether the error says that the script was made to end.
 pub(super) fn is_termination(error: &EvalAltResult) -> bool {
     matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..))

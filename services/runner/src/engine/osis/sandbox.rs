@@ -9,9 +9,11 @@ use std::{
 };
 
 use hero_domain::LogStream;
-use rhai::{Dynamic, Engine, EvalAltResult, Position, module_resolvers::DummyModuleResolver};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, ImmutableString, Position, module_resolvers::DummyModuleResolver,
+};
 
-use super::OsisConfig;
+use super::{OsisConfig, memory::Mark};
 use crate::attempt::Run;
 
 /// A script is asked to end, and the clock looked at, once in so many steps.
@@ -20,12 +22,12 @@ const STEPS_BETWEEN_LOOKS: u64 = 32;
 const SLEEP_SLICE: Duration = Duration::from_millis(20);
 
 thread_local! {
-    static RUNNING: RefCell<Option<Run>> = const { RefCell::new(None) };
+    static RUNNING: RefCell<Option<(Run, Mark)>> = const { RefCell::new(None) };
 }
 
 /// Marks a job as the one that this thread runs.
 pub(super) fn enter(run: Run) -> Running {
-    RUNNING.set(Some(run));
+    RUNNING.set(Some((run, Mark::set())));
     Running
 }
 
@@ -35,16 +37,21 @@ pub(super) struct Running;
 impl Running {
     /// It runs none any more.
     pub(super) fn leave(self) -> Option<Run> {
-        RUNNING.take()
+        RUNNING.take().map(|(run, _)| run)
     }
 }
 
 /// Looks at the job that this thread runs.
 pub(super) fn with_run<T>(look: impl FnOnce(&Run) -> T) -> Option<T> {
-    RUNNING.with_borrow(|run| run.as_ref().map(look))
+    RUNNING.with_borrow(|running| running.as_ref().map(|(run, _)| look(run)))
 }
 
-fn has_to_end() -> bool {
+/// The memory that the job of this thread holds.
+pub(super) fn memory_bytes() -> usize {
+    RUNNING.with_borrow(|running| running.as_ref().map_or(0, |(_, mark)| mark.bytes_since()))
+}
+
+fn is_interrupted() -> bool {
     with_run(|run| run.attempt().interrupt().is_some()).unwrap_or(true)
 }
 
@@ -64,7 +71,11 @@ pub(super) fn engine(config: &OsisConfig) -> Engine {
         .disable_symbol("eval")
         .disable_symbol("import")
         .disable_symbol("export");
-    engine.on_progress(|steps| (steps % STEPS_BETWEEN_LOOKS == 0 && has_to_end()).then_some(Dynamic::UNIT));
+    let max_memory_bytes = config.max_memory_bytes;
+    let has_to_end = move || is_interrupted() || memory_bytes() > max_memory_bytes;
+    engine.on_progress(move |steps| {
+        (steps % STEPS_BETWEEN_LOOKS == 0 && has_to_end()).then_some(Dynamic::UNIT)
+    });
     engine.on_print(|text| log(text.to_owned()));
     engine.on_debug(|text, _, position| match position.line() {
         Some(line) => log(format!("debug, line {line}: {text}")),
@@ -77,7 +88,32 @@ pub(super) fn engine(config: &OsisConfig) -> Engine {
     // Rhai's own would hold the thread past the job's end.
     engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
     engine.register_fn("sleep", |seconds: f64| sleep(seconds));
+    bound_replace(&mut engine, config.max_string_bytes);
     engine
+}
+
+/// Rhai's own functions build the new text whole before its size is looked at: a short script could ask for more
+/// than there is in the world.
+fn bound_replace(engine: &mut Engine, most: usize) {
+    let replace = move |text: &mut ImmutableString, old: &str, new: &str| -> Result<(), Box<EvalAltResult>> {
+        let growth = new.len().saturating_sub(old.len());
+        let count = if growth == 0 { 0 } else { text.matches(old).count() };
+        if text.len().saturating_add(count.saturating_mul(growth)) > most {
+            let what = "Length of string".to_owned();
+            return Err(EvalAltResult::ErrorDataTooLarge(what, Position::NONE).into());
+        }
+        *text = text.replace(old, new).into();
+        Ok(())
+    };
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, old: ImmutableString, new: ImmutableString| {
+            replace(text, &old, &new)
+        },
+    );
+    engine.register_fn("replace", move |text: &mut ImmutableString, old: char, new: ImmutableString| {
+        replace(text, old.encode_utf8(&mut [0; 4]), &new)
+    });
 }
 
 fn job_variable(name: &str) -> Option<Dynamic> {
@@ -103,7 +139,7 @@ fn log(text: String) {
 fn sleep(seconds: f64) -> Result<(), Box<EvalAltResult>> {
     let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 1e6)).unwrap_or_default();
     loop {
-        if has_to_end() {
+        if is_interrupted() {
             return Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into());
         }
         let left = until.saturating_duration_since(Instant::now());

@@ -152,6 +152,34 @@ async fn deep_values_do_no_harm() {
 }
 
 #[tokio::test]
+async fn values_that_are_small_each_and_huge_together_fail_in_words() {
+    let big = "let s = \"\"; s.pad(1000000, \"x\");";
+    for script in [
+        "let n = 0; let all = []; all.pad(1000, 0); all.map(|x| s + x).len()",
+        "fn f(n, s) { let a = s + n; let b = a + n; if n == 60 { 0 } else { f(n + 1, b) + f(n + 1, a) } } f(0, s)",
+        "let f = (); loop { let g = s + \"y\"; let inner = f; f = || [inner, g]; }",
+    ] {
+        let config = OsisConfig { max_memory_bytes: 64 << 20, ..OsisConfig::default() };
+        let verdict =
+            Trial::start(&Osis::new(&config, LIMITS), job(&format!("{big} {script}"))).ended().await;
+        let error = verdict.error(ErrorKind::ScriptFailed);
+        assert!(error.contains("more memory than 67108864 bytes"), "{script}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_replace_that_would_explode_fails_in_words() {
+    let big = "let s = \"\"; s.pad(1000000, \"x\"); let t = s;";
+    for call in ["s.replace(\"x\", t)", "s.replace('x', t)", "s.replace(\"\", t)"] {
+        let error = failure(&format!("{big} {call};"), ErrorKind::ScriptFailed).await;
+        assert!(error.contains("too large"), "{call}: {error}");
+    }
+    let script =
+        "let s = \"a-b-c\"; s.replace(\"-\", \"+\"); s.replace('a', \"aa\"); s.replace(\"c\", 'd'); s";
+    assert_eq!(run(script).await.output(), "aa+b+d");
+}
+
+#[tokio::test]
 async fn an_output_that_is_too_large_is_refused() {
     let osis = Osis::new(&OsisConfig::default(), OutputLimits { max_output_bytes: 10 });
     assert_eq!(Trial::start(&osis, job("\"0123456789\"")).ended().await.output(), "0123456789");

@@ -1,0 +1,75 @@
+//! The methods of schedules.
+
+use std::sync::Arc;
+
+use hero_domain::{
+    ApiError, JobId,
+    ports::{Jobs, Runners, Schedules},
+};
+
+use crate::{
+    Session,
+    error::Failure,
+    handler::Ports,
+    params::{NoParams, OneScheduleParams, PauseParams, ScheduleIdParams},
+    view::ScheduleView,
+};
+
+pub(crate) async fn create_schedule<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: OneScheduleParams,
+) -> Result<ScheduleView, Failure> {
+    let schedule = params.schedule.into_schedule(&session);
+    let created = ports.schedules.create(session.caller(), schedule).await.map_err(of_schedule_param)?;
+    Ok(created.into())
+}
+
+/// The port names the field of the schedule; the caller gave that as its param `schedule`.
+fn of_schedule_param(error: ApiError) -> ApiError {
+    let Some(field) = error.field() else { return error };
+    let path = format!("schedule.{field}");
+    error.with_field(path)
+}
+
+pub(crate) async fn list_schedules<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    _: NoParams,
+) -> Result<Vec<ScheduleView>, Failure> {
+    let schedules = ports.schedules.list(session.caller()).await?;
+    Ok(schedules.into_iter().map(ScheduleView::from).collect())
+}
+
+pub(crate) async fn get_schedule<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: ScheduleIdParams,
+) -> Result<ScheduleView, Failure> {
+    Ok(ports.schedules.get(session.caller(), params.schedule_id).await?.into())
+}
+
+pub(crate) async fn pause_schedule<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: PauseParams,
+) -> Result<ScheduleView, Failure> {
+    let paused = params.paused.unwrap_or(true);
+    Ok(ports.schedules.pause(session.caller(), params.schedule_id, paused).await?.into())
+}
+
+pub(crate) async fn run_schedule<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: ScheduleIdParams,
+) -> Result<JobId, Failure> {
+    Ok(ports.schedules.run(session.caller(), params.schedule_id).await?)
+}
+
+pub(crate) async fn delete_schedule<J: Jobs, R: Runners, S: Schedules>(
+    ports: Arc<Ports<J, R, S>>,
+    session: Session,
+    params: ScheduleIdParams,
+) -> Result<(), Failure> {
+    Ok(ports.schedules.delete(session.caller(), params.schedule_id).await?)
+}
