@@ -3,9 +3,9 @@
 //! It promises that a call means the same on both ends of a wire: every domain type survives the way there
 //! and back, an [`ApiError`](hero_domain::ApiError) too (code, reason, words, field, job, pause), and the
 //! [`Caller`](hero_domain::Caller) travels in the metadata. A client ([`GrpcJobs`], [`GrpcRunners`],
-//! [`GrpcKeys`], [`GrpcSchedules`]) implements a port over a channel, a server ([`job_server`],
-//! [`runner_server`], [`key_server`], [`schedule_server`]) serves any implementation of one. It must never know who implements a port, where it
-//! listens, or what Redis is.
+//! [`GrpcKeys`], [`GrpcSchedules`]) implements a port over a channel, [`GrpcPorts`] is all that JSON-RPC needs of
+//! them, a server ([`job_server`], [`runner_server`], [`key_server`], [`schedule_server`]) serves any
+//! implementation of a port. It must never know who implements a port, where it listens, or what Redis is.
 
 pub mod call;
 mod caller;
@@ -15,6 +15,7 @@ mod job;
 mod key;
 mod limits;
 pub mod pb;
+mod ports;
 mod runner;
 mod schedule;
 
@@ -23,6 +24,7 @@ pub use error::{from_status, to_status};
 pub use job::{GrpcJobs, JobFace, job_server};
 pub use key::{GrpcKeys, KeyFace, key_server};
 pub use limits::{MAX_LOG_PAGE_BYTES, MAX_MESSAGE_BYTES};
+pub use ports::GrpcPorts;
 pub use runner::{GrpcRunners, RunnerFace, runner_server};
 pub use schedule::{GrpcSchedules, ScheduleFace, schedule_server};
 

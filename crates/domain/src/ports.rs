@@ -11,6 +11,27 @@ use crate::{
     Runner, RunnerId, Schedule, ScheduleId,
 };
 
+/// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
+///
+/// A port whose service is not deployed answers Unavailable, and says what to configure.
+pub trait Ports: Send + Sync + 'static {
+    /// Its jobs.
+    type Jobs: Jobs;
+    /// Its runners.
+    type Runners: Runners;
+    /// Its schedules.
+    type Schedules: Schedules;
+
+    /// Its jobs.
+    fn jobs(&self) -> &Self::Jobs;
+
+    /// Its runners.
+    fn runners(&self) -> &Self::Runners;
+
+    /// Its schedules.
+    fn schedules(&self) -> &Self::Schedules;
+}
+
 /// Everything that can be asked of jobs.
 pub trait Jobs: Send + Sync + 'static {
     /// Stores a job without starting it. A repeat with the same idempotency key returns the first id.

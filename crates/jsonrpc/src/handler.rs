@@ -1,11 +1,11 @@
 //! What each method does: parameters in, a port called, the promised result out.
 
-use std::{fmt::Write as _, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Write as _, future::Future, ops::Deref, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, Scope, ScriptType,
-    ports::{Jobs, Runners, Schedules},
+    ports::{Jobs, Ports, Runners},
 };
 use hero_telemetry::trace_context;
 use jsonrpsee::{
@@ -44,14 +44,8 @@ impl Default for Options {
 /// The methods of [`METHODS`](crate::METHODS) over these ports.
 ///
 /// Each call needs a [`Session`] among its extensions.
-pub fn module<J: Jobs, R: Runners, S: Schedules>(
-    jobs: J,
-    runners: R,
-    schedules: S,
-    options: Options,
-) -> RpcModule<()> {
-    let mut table =
-        Table { ports: Arc::new(Ports { jobs, runners, schedules, options }), module: RpcModule::new(()) };
+pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
+    let mut table = Table { face: Arc::new(Face { ports, options }), module: RpcModule::new(()) };
     table.add("whoami", whoami);
     table.add("play", play);
     table.add("create_job", create_job);
@@ -84,37 +78,44 @@ pub fn module<J: Jobs, R: Runners, S: Schedules>(
     table.module
 }
 
-pub(crate) struct Ports<J, R, S> {
-    jobs: J,
-    runners: R,
-    pub(crate) schedules: S,
+/// What every method works on: the ports, and how they are told.
+pub(crate) struct Face<P> {
+    ports: P,
     options: Options,
 }
 
-struct Table<J, R, S> {
-    ports: Arc<Ports<J, R, S>>,
+impl<P> Deref for Face<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.ports
+    }
+}
+
+struct Table<P> {
+    face: Arc<Face<P>>,
     module: RpcModule<()>,
 }
 
-impl<J: Jobs, R: Runners, S: Schedules> Table<J, R, S> {
+impl<P: Ports> Table<P> {
     /// Puts one method in. Registered below jsonrpsee's own `register_async_method`, which would clone the
     /// extensions once more for every call.
-    fn add<P, T, F, Fut>(&mut self, name: &'static str, handler: F)
+    fn add<Q, T, F, Fut>(&mut self, name: &'static str, handler: F)
     where
-        P: DeserializeOwned + Send,
+        Q: DeserializeOwned + Send,
         T: Serialize + Clone + Send,
-        F: Fn(Arc<Ports<J, R, S>>, Session, P) -> Fut + Copy + Send + Sync + 'static,
+        F: Fn(Arc<Face<P>>, Session, Q) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<T, Failure>> + Send,
     {
         let entry = method(name).expect("a method is registered under a name of the table");
-        let ports = Arc::clone(&self.ports);
+        let face = Arc::clone(&self.face);
         let callback =
             MethodCallback::Async(Arc::new(move |id, params: Params<'static>, _, max_bytes, extensions| {
-                let ports = Arc::clone(&ports);
+                let face = Arc::clone(&face);
                 async move {
                     let session = extensions.get::<Session>().cloned();
                     let result =
-                        answer(entry, session, &params, |session, params| handler(ports, session, params))
+                        answer(entry, session, &params, |session, params| handler(face, session, params))
                             .await;
                     respond(entry, id, result, max_bytes).with_extensions(extensions)
                 }
@@ -187,11 +188,7 @@ fn told(entry: &'static Method, error: &ApiError) -> ErrorObjectOwned {
     error_object(error, traced.as_deref())
 }
 
-async fn whoami<J: Jobs, R: Runners, S: Schedules>(
-    _: Arc<Ports<J, R, S>>,
-    session: Session,
-    _: NoParams,
-) -> Result<String, Failure> {
+async fn whoami<P: Ports>(_: Arc<Face<P>>, session: Session, _: NoParams) -> Result<String, Failure> {
     let caller = session.caller();
     let mut text = format!("{} ({})", caller.name, caller.scope.as_str());
     if let Some(circle) = &caller.circle {
@@ -200,41 +197,37 @@ async fn whoami<J: Jobs, R: Runners, S: Schedules>(
     Ok(text)
 }
 
-async fn play<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn play<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: PlayParams,
 ) -> Result<PlayResult, Failure> {
     // Tenants get no system access.
     let script_type = if session.caller().circle.is_some() { ScriptType::Osis } else { ScriptType::Sal };
     let job = JobParams::new(script_type, params.script);
-    Ok(PlayResult { output: run(&ports, &session, job).await? })
+    Ok(PlayResult { output: run(&face, &session, job).await? })
 }
 
-async fn run_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn run_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: RunJobParams,
 ) -> Result<String, Failure> {
-    run(&ports, &session, params.into()).await
+    run(&face, &session, params.into()).await
 }
 
-async fn run<J: Jobs, R: Runners, S: Schedules>(
-    ports: &Ports<J, R, S>,
-    session: &Session,
-    job: JobParams,
-) -> Result<String, Failure> {
+async fn run<P: Ports>(face: &Face<P>, session: &Session, job: JobParams) -> Result<String, Failure> {
     let script_type = job.script_type;
     // Without a bound from here, the supervisor's own applies: run time and an allowance for the queue.
-    match ports.jobs.run(session.caller(), job.into_job(session), None).await {
+    match face.jobs().run(session.caller(), job.into_job(session), None).await {
         Ok(job) => output_of(job),
-        Err(error) => Err(explain_wait(ports, session, script_type, error).await.into()),
+        Err(error) => Err(explain_wait(face, session, script_type, error).await.into()),
     }
 }
 
 /// A wait that is over because nobody serves the job's language should say so.
-async fn explain_wait<J: Jobs, R: Runners, S: Schedules>(
-    ports: &Ports<J, R, S>,
+async fn explain_wait<P: Ports>(
+    face: &Face<P>,
     session: &Session,
     script_type: ScriptType,
     error: ApiError,
@@ -242,7 +235,7 @@ async fn explain_wait<J: Jobs, R: Runners, S: Schedules>(
     let (Reason::WaitTimeout, Some(id)) = (error.reason(), error.job_id()) else { return error };
     // Whoever may run a job may learn this much about the runners.
     let curious = Caller { scope: Scope::Register, ..session.caller().clone() };
-    let Ok(runners) = ports.runners.list(&curious).await else { return error };
+    let Ok(runners) = face.runners().list(&curious).await else { return error };
     let serves = |runner: &hero_domain::Runner| {
         runner.state == RunnerState::Alive && runner.script_types.contains(&script_type)
     };
@@ -256,31 +249,31 @@ async fn explain_wait<J: Jobs, R: Runners, S: Schedules>(
     .with_job(id)
 }
 
-async fn create_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn create_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
     let job = params.job.into_job(&session);
-    Ok(ports.jobs.create(session.caller(), job).await.map_err(of_job_param)?)
+    Ok(face.jobs().create(session.caller(), job).await.map_err(of_job_param)?)
 }
 
-async fn start_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn start_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<StartJobResult, Failure> {
-    ports.jobs.start(session.caller(), params.job_id).await?;
+    face.jobs().start(session.caller(), params.job_id).await?;
     Ok(StartJobResult { success: true })
 }
 
-async fn submit_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn submit_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: OneJobParams,
 ) -> Result<JobId, Failure> {
     let job = params.job.into_job(&session);
-    let ids = ports.jobs.submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
+    let ids = face.jobs().submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
     let id = ids.into_iter().next();
     Ok(id.ok_or_else(|| ApiError::internal("a submit of one job returned no id"))?)
 }
@@ -293,46 +286,46 @@ fn of_job_param(error: ApiError) -> ApiError {
     error.with_field(path)
 }
 
-async fn submit_jobs<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn submit_jobs<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ManyJobsParams,
 ) -> Result<Vec<JobId>, Failure> {
     let jobs = params.jobs.into_iter().map(|job| job.into_job(&session)).collect();
-    Ok(ports.jobs.submit(session.caller(), jobs).await?)
+    Ok(face.jobs().submit(session.caller(), jobs).await?)
 }
 
-async fn wait_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn wait_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: WaitParams,
 ) -> Result<JobView, Failure> {
     let wait = params.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    Ok(ports.jobs.wait(session.caller(), params.job_id, wait).await?.into())
+    Ok(face.jobs().wait(session.caller(), params.job_id, wait).await?.into())
 }
 
-async fn get_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn get_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobView, Failure> {
-    Ok(ports.jobs.get(session.caller(), params.job_id).await?.into())
+    Ok(face.jobs().get(session.caller(), params.job_id).await?.into())
 }
 
-async fn get_job_status<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn get_job_status<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobStatus, Failure> {
-    Ok(ports.jobs.status(session.caller(), params.job_id).await?)
+    Ok(face.jobs().status(session.caller(), params.job_id).await?)
 }
 
-async fn get_job_output<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn get_job_output<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<String, Failure> {
-    let job = ports.jobs.get(session.caller(), params.job_id).await?;
+    let job = face.jobs().get(session.caller(), params.job_id).await?;
     if job.status.is_ended() { output_of(job) } else { Err(no_output(&job).into()) }
 }
 
@@ -344,12 +337,12 @@ fn no_output(job: &Job) -> ApiError {
     .with_job(job.id)
 }
 
-async fn get_job_logs<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn get_job_logs<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobLogsResult, Failure> {
-    let Options { max_logs_bytes, log_page_bytes } = ports.options;
+    let Options { max_logs_bytes, log_page_bytes } = face.options;
     let mut logs: Option<String> = None;
     let mut from = None;
     loop {
@@ -358,7 +351,7 @@ async fn get_job_logs<J: Jobs, R: Runners, S: Schedules>(
             logs.get_or_insert_default().push_str("[cut here: the log goes on]\n");
             break;
         }
-        let page = ports.jobs.logs(session.caller(), params.job_id, from, room.min(log_page_bytes)).await?;
+        let page = face.jobs().logs(session.caller(), params.job_id, from, room.min(log_page_bytes)).await?;
         let empty = page.lines.is_empty();
         if let Some(text) = page.to_text() {
             match &mut logs {
@@ -375,95 +368,91 @@ async fn get_job_logs<J: Jobs, R: Runners, S: Schedules>(
     Ok(JobLogsResult { logs })
 }
 
-async fn list_jobs<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn list_jobs<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ListParams,
 ) -> Result<Vec<JobId>, Failure> {
     let filter = params.filter.unwrap_or_default().into();
-    Ok(ports.jobs.list(session.caller(), filter).await?.ids)
+    Ok(face.jobs().list(session.caller(), filter).await?.ids)
 }
 
-async fn stop_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn stop_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<(), Failure> {
-    Ok(ports.jobs.stop(session.caller(), params.job_id).await?)
+    Ok(face.jobs().stop(session.caller(), params.job_id).await?)
 }
 
-async fn retry_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn retry_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<JobStatus, Failure> {
-    Ok(ports.jobs.retry(session.caller(), params.job_id).await?)
+    Ok(face.jobs().retry(session.caller(), params.job_id).await?)
 }
 
-async fn retry_jobs<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn retry_jobs<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ListParams,
 ) -> Result<Vec<JobId>, Failure> {
     let filter = params.filter.unwrap_or_default().into();
-    Ok(ports.jobs.retry_many(session.caller(), filter).await?)
+    Ok(face.jobs().retry_many(session.caller(), filter).await?)
 }
 
-async fn explain_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn explain_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<ExplanationView, Failure> {
-    Ok(ports.jobs.explain(session.caller(), params.job_id).await?.into())
+    Ok(face.jobs().explain(session.caller(), params.job_id).await?.into())
 }
 
-async fn delete_job<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn delete_job<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: JobIdParams,
 ) -> Result<(), Failure> {
-    Ok(ports.jobs.delete(session.caller(), params.job_id).await?)
+    Ok(face.jobs().delete(session.caller(), params.job_id).await?)
 }
 
-async fn clear_all_jobs<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
-    session: Session,
-    _: NoParams,
-) -> Result<(), Failure> {
-    ports.jobs.clear(session.caller()).await?;
+async fn clear_all_jobs<P: Ports>(face: Arc<Face<P>>, session: Session, _: NoParams) -> Result<(), Failure> {
+    face.jobs().clear(session.caller()).await?;
     Ok(())
 }
 
-async fn list_runners<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn list_runners<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     _: NoParams,
 ) -> Result<Vec<RunnerView>, Failure> {
-    let runners = ports.runners.list(session.caller()).await?;
+    let runners = face.runners().list(session.caller()).await?;
     Ok(runners.into_iter().map(RunnerView::from).collect())
 }
 
-async fn get_runner<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn get_runner<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: RunnerIdParams,
 ) -> Result<RunnerView, Failure> {
-    Ok(ports.runners.get(session.caller(), params.runner_id).await?.into())
+    Ok(face.runners().get(session.caller(), params.runner_id).await?.into())
 }
 
-async fn drain_runner<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn drain_runner<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: DrainParams,
 ) -> Result<(), Failure> {
     let draining = params.draining.unwrap_or(true);
-    Ok(ports.runners.drain(session.caller(), params.runner_id, draining).await?)
+    Ok(face.runners().drain(session.caller(), params.runner_id, draining).await?)
 }
 
-async fn remove_runner<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+async fn remove_runner<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: RunnerIdParams,
 ) -> Result<(), Failure> {
-    Ok(ports.runners.remove(session.caller(), params.runner_id).await?)
+    Ok(face.runners().remove(session.caller(), params.runner_id).await?)
 }

@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use hero_domain::{
     ApiError, JobId,
-    ports::{Jobs, Runners, Schedules},
+    ports::{Ports, Schedules},
 };
 
 use crate::{
     Session,
     error::Failure,
-    handler::Ports,
+    handler::Face,
     params::{NoParams, OneScheduleParams, PauseParams, ScheduleIdParams},
     view::ScheduleView,
 };
 
-pub(crate) async fn create_schedule<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn create_schedule<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: OneScheduleParams,
 ) -> Result<ScheduleView, Failure> {
     let schedule = params.schedule.into_schedule(&session);
-    let created = ports.schedules.create(session.caller(), schedule).await.map_err(of_schedule_param)?;
+    let created = face.schedules().create(session.caller(), schedule).await.map_err(of_schedule_param)?;
     Ok(created.into())
 }
 
@@ -32,44 +32,44 @@ fn of_schedule_param(error: ApiError) -> ApiError {
     error.with_field(path)
 }
 
-pub(crate) async fn list_schedules<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn list_schedules<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     _: NoParams,
 ) -> Result<Vec<ScheduleView>, Failure> {
-    let schedules = ports.schedules.list(session.caller()).await?;
+    let schedules = face.schedules().list(session.caller()).await?;
     Ok(schedules.into_iter().map(ScheduleView::from).collect())
 }
 
-pub(crate) async fn get_schedule<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn get_schedule<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ScheduleIdParams,
 ) -> Result<ScheduleView, Failure> {
-    Ok(ports.schedules.get(session.caller(), params.schedule_id).await?.into())
+    Ok(face.schedules().get(session.caller(), params.schedule_id).await?.into())
 }
 
-pub(crate) async fn pause_schedule<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn pause_schedule<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: PauseParams,
 ) -> Result<ScheduleView, Failure> {
     let paused = params.paused.unwrap_or(true);
-    Ok(ports.schedules.pause(session.caller(), params.schedule_id, paused).await?.into())
+    Ok(face.schedules().pause(session.caller(), params.schedule_id, paused).await?.into())
 }
 
-pub(crate) async fn run_schedule<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn run_schedule<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ScheduleIdParams,
 ) -> Result<JobId, Failure> {
-    Ok(ports.schedules.run(session.caller(), params.schedule_id).await?)
+    Ok(face.schedules().run(session.caller(), params.schedule_id).await?)
 }
 
-pub(crate) async fn delete_schedule<J: Jobs, R: Runners, S: Schedules>(
-    ports: Arc<Ports<J, R, S>>,
+pub(crate) async fn delete_schedule<P: Ports>(
+    face: Arc<Face<P>>,
     session: Session,
     params: ScheduleIdParams,
 ) -> Result<(), Failure> {
-    Ok(ports.schedules.delete(session.caller(), params.schedule_id).await?)
+    Ok(face.schedules().delete(session.caller(), params.schedule_id).await?)
 }

@@ -41,7 +41,7 @@ proptest! {
     fn no_params_make_a_method_panic(index in 0..METHODS.len(), params in any_json()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let node = FakeNode::new();
-        let mut module = module(node.clone(), node.clone(), node, Options::default());
+        let mut module = module(node, Options::default());
         module.extensions_mut().insert(Session::new(Caller::local(), None));
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": METHODS[index].name, "params": params});
         let (response, _) = runtime.block_on(module.raw_json_request(&request.to_string(), 1)).unwrap();

@@ -49,7 +49,7 @@ impl Rpc {
 }
 
 fn session(node: &FakeNode, caller: Caller, options: Options) -> RpcModule<()> {
-    let mut module = module(node.clone(), node.clone(), node.clone(), options);
+    let mut module = module(node.clone(), options);
     module.extensions_mut().insert(Session::new(caller, None));
     module
 }
@@ -311,7 +311,7 @@ async fn logs_come_as_one_text_and_are_cut_with_a_word() {
 #[tokio::test]
 async fn who_has_no_session_or_not_the_scope_is_refused_before_anything_else() {
     let node = FakeNode::new();
-    let rpc = Rpc { module: module(node.clone(), node.clone(), node.clone(), Options::default()), node };
+    let rpc = Rpc { module: module(node.clone(), Options::default()), node };
     for method in METHODS {
         let fault = rpc.fault(method.name, json!({"nonsense": true})).await;
         assert_eq!((fault.0, fault.1.as_str()), (-32030, "AUTHENTICATION_REQUIRED"), "{}", method.name);
@@ -347,7 +347,7 @@ async fn a_circle_confines_its_jobs_whatever_they_say() {
 async fn a_trace_and_every_option_travel_with_the_job() {
     let node = FakeNode::new();
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let mut module = module(node.clone(), node.clone(), node.clone(), Options::default());
+    let mut module = module(node.clone(), Options::default());
     module.extensions_mut().insert(Session::new(caller(Scope::User), Some(traceparent.to_owned())));
     let rpc = Rpc { module, node };
     let (id, first) = (JobId::mint(), JobId::mint());

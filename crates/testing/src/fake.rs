@@ -13,7 +13,7 @@ use hero_domain::{
     ApiError, Caller, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
     LogStream, NewJob, NewSchedule, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
     Timestamp,
-    ports::{Jobs, Keys, Runners, Schedules},
+    ports::{Jobs, Keys, Ports, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -212,6 +212,24 @@ fn stored(id: JobId, job: NewJob, at: Timestamp) -> Job {
         finished_at: None,
         updated_at: at,
         traceparent: job.traceparent,
+    }
+}
+
+impl Ports for FakeNode {
+    type Jobs = Self;
+    type Runners = Self;
+    type Schedules = Self;
+
+    fn jobs(&self) -> &Self {
+        self
+    }
+
+    fn runners(&self) -> &Self {
+        self
+    }
+
+    fn schedules(&self) -> &Self {
+        self
     }
 }
 

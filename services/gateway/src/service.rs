@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use hero_config::Overrides;
 use hero_jsonrpc::module;
-use hero_proto::{Calls, Deadlines, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
+use hero_proto::{Calls, Deadlines, GrpcKeys, GrpcPorts};
 use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
 use hero_telemetry::trace_context;
 use jsonrpsee::server::{ServerHandle, stop_channel};
@@ -91,9 +91,7 @@ impl Service for Gateway {
             deadlines: Deadlines { call: limits.calls().call_timeout, ..Deadlines::default() },
             traceparent: trace_context::current_traceparent,
         };
-        let jobs = Coalesced::new(GrpcJobs::with_calls(channel.clone(), calls.clone()));
-        let runners = GrpcRunners::with_calls(channel.clone(), calls.clone());
-        let schedules = GrpcSchedules::with_calls(channel.clone(), calls.clone());
+        let ports = GrpcPorts::new(channel.clone(), &calls).map_jobs(Coalesced::new);
         let keys = GrpcKeys::with_calls(channel, calls);
 
         let serves_anonymous = config.insecure_no_auth || config.listen.is_local();
@@ -102,7 +100,7 @@ impl Service for Gateway {
         }
         let auth = Arc::new(Authenticator::new(keys, config.auth.clone(), serves_anonymous));
         let (stop, websockets) = stop_channel();
-        let methods = module(jobs, runners, schedules, limits.options());
+        let methods = module(ports, limits.options());
         let router = Edge::new(&config, Arc::clone(&auth), methods, stop).router(&config);
         let supervisor = cx.health.condition("supervisor");
         Ok(Self { listener, router, limits, auth, supervisor, websockets })

@@ -1,0 +1,53 @@
+//! All ports of a node, asked over gRPC.
+
+use hero_domain::ports::{Jobs, Ports};
+use tonic::transport::Channel;
+
+use crate::{Calls, GrpcJobs, GrpcRunners, GrpcSchedules};
+
+/// All ports of a node over gRPC. Cheap to clone; all clones share the channels.
+#[derive(Debug, Clone)]
+pub struct GrpcPorts<J = GrpcJobs> {
+    jobs: J,
+    runners: GrpcRunners,
+    schedules: GrpcSchedules,
+}
+
+impl GrpcPorts {
+    /// The ports that the supervisor on this channel serves.
+    #[must_use]
+    pub fn new(supervisor: Channel, calls: &Calls) -> Self {
+        Self {
+            jobs: GrpcJobs::with_calls(supervisor.clone(), calls.clone()),
+            runners: GrpcRunners::with_calls(supervisor.clone(), calls.clone()),
+            schedules: GrpcSchedules::with_calls(supervisor, calls.clone()),
+        }
+    }
+}
+
+impl<J> GrpcPorts<J> {
+    /// The same with another way to the jobs, such as one that gathers submits.
+    #[must_use]
+    pub fn map_jobs<K>(self, map: impl FnOnce(J) -> K) -> GrpcPorts<K> {
+        let Self { jobs, runners, schedules } = self;
+        GrpcPorts { jobs: map(jobs), runners, schedules }
+    }
+}
+
+impl<J: Jobs> Ports for GrpcPorts<J> {
+    type Jobs = J;
+    type Runners = GrpcRunners;
+    type Schedules = GrpcSchedules;
+
+    fn jobs(&self) -> &J {
+        &self.jobs
+    }
+
+    fn runners(&self) -> &GrpcRunners {
+        &self.runners
+    }
+
+    fn schedules(&self) -> &GrpcSchedules {
+        &self.schedules
+    }
+}
