@@ -1,7 +1,8 @@
 # Hero: the few commands that a person needs. `make` alone lists them.
 #
 # `make up` builds the development profile: on two cores that takes half as long as an optimised build, and
-# `make test` uses the same objects. For real work: `make up PROFILE=release`.
+# `make test` uses the same objects. For real work: `make up PROFILE=release`. The node keeps a Redis of its own,
+# whatever else listens on this machine; ARGS="--redis-url ..." gives it another.
 
 PROFILE ?= dev
 ARGS    ?=
@@ -20,7 +21,7 @@ help: ## list the commands
 
 up: setup ## set up what is missing, build, and start a whole node (flags: make up ARGS="--port 8090")
 	$(CARGO) build --profile $(PROFILE) -p hero-launcher
-	@exec target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/launcher $(ARGS)
+	@HERO_LAUNCHER__PRIVATE_REDIS=true exec target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/launcher $(ARGS)
 
 test: setup ## set up what is missing, and run every test
 	$(CARGO) test --workspace
