@@ -15,6 +15,8 @@ pub enum JobEventKind {
     Delayed,
     /// A runner holds it.
     Started,
+    /// Its script said how far it is, or gave its result.
+    Progress,
     /// Ended with success.
     Finished,
     /// Ended without success.
@@ -25,12 +27,13 @@ pub enum JobEventKind {
 
 impl JobEventKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Created,
         Self::Queued,
         Self::Waiting,
         Self::Delayed,
         Self::Started,
+        Self::Progress,
         Self::Finished,
         Self::Failed,
         Self::Deleted,
@@ -45,6 +48,7 @@ impl JobEventKind {
             Self::Waiting => "waiting",
             Self::Delayed => "delayed",
             Self::Started => "started",
+            Self::Progress => "progress",
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Deleted => "deleted",

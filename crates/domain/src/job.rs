@@ -334,6 +334,34 @@ fn check_env(env_vars: &BTreeMap<String, String>, limits: &JobLimits) -> Result<
     Ok(())
 }
 
+/// How far a script says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Thousandths of the whole, 0 to 1000.
+    pub per_mille: u16,
+    /// In the script's words.
+    pub text: String,
+}
+
+impl Progress {
+    /// A part of the whole, 0.0 to 1.0 (what is beyond is cut), with words that are cut to
+    /// [`JobLimits::MAX_PROGRESS_BYTES`].
+    #[must_use]
+    pub fn new(fraction: f64, text: &str) -> Self {
+        // A cast from a float saturates, and takes what is not a number for 0.
+        let per_mille = (fraction.clamp(0.0, 1.0) * 1000.0).round() as u16;
+        let most = text.len().min(JobLimits::MAX_PROGRESS_BYTES);
+        let cut = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        Self { per_mille, text: text[..cut].to_owned() }
+    }
+
+    /// The part of the whole, 0.0 to 1.0.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        f64::from(self.per_mille) / 1000.0
+    }
+}
+
 /// A job as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -379,6 +407,10 @@ pub struct Job {
     pub error: Option<String>,
     /// What came out.
     pub output: Option<String>,
+    /// How far the script says it is, or was.
+    pub progress: Option<Progress>,
+    /// What the script gave as its result, beside its output: JSON.
+    pub result: Option<String>,
     /// Counts up at every claim: the fencing token.
     pub attempt: u32,
     /// Who holds it, or held it last.

@@ -25,7 +25,8 @@ pub use event::{JobEvent, JobEventKind};
 pub use explain::{Ahead, Explanation, Serving};
 pub use id::{CircleKey, IdError, JobId, RunnerId};
 pub use job::{
-    DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, ScriptType,
+    DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, Progress,
+    ScriptType,
 };
 pub use limits::JobLimits;
 pub use log::{LogLine, LogPage, LogStream};

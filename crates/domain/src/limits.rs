@@ -45,6 +45,10 @@ pub struct JobLimits {
 impl JobLimits {
     /// Bytes of caller_id, context_id and idempotency_key; they become parts of keys.
     pub const MAX_NAME_BYTES: usize = 256;
+    /// Bytes of the words of a script's progress; what is beyond is cut.
+    pub const MAX_PROGRESS_BYTES: usize = 256;
+    /// Bytes of a script's structured result.
+    pub const MAX_RESULT_BYTES: usize = 1 << 20;
     /// Unfinished prerequisites that an explanation names; it counts the others.
     pub const EXPLAINED_PREREQUISITES: usize = 20;
     /// How far into a queue an explanation looks for a job.

@@ -9,7 +9,7 @@ use hero_domain::{
 use serde::Serialize;
 
 /// The whole job. Every member is always there; what has no value is null.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the members are those of hero_domain::Job, under the names of json-rpc.md")]
 pub struct JobView {
     pub id: JobId,
@@ -33,6 +33,8 @@ pub struct JobView {
     pub error_kind: Option<ErrorKind>,
     pub error: Option<String>,
     pub output: Option<String>,
+    pub progress: Option<ProgressView>,
+    pub result: Option<serde_json::Value>,
     pub attempt: u32,
     pub runner_id: Option<RunnerId>,
     pub created_at: Timestamp,
@@ -67,6 +69,9 @@ impl From<Job> for JobView {
             error_kind: job.error_kind,
             error: job.error,
             output: job.output,
+            progress: job.progress.map(|it| ProgressView { fraction: it.fraction(), text: it.text }),
+            // The runner lets nothing but JSON through; what an outside actor wrote is shown as text.
+            result: job.result.map(|text| serde_json::from_str(&text).unwrap_or_else(|_| text.into())),
             attempt: job.attempt,
             runner_id: job.runner_id,
             created_at: job.created_at,
@@ -77,6 +82,14 @@ impl From<Job> for JobView {
             traceparent: job.traceparent,
         }
     }
+}
+
+/// How far a script says it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Progress")]
+pub struct ProgressView {
+    pub fraction: f64,
+    pub text: String,
 }
 
 /// A runner of this node.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use hero_domain::{
     CircleKey, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream, NewJob,
-    Runner, RunnerId, Schedule, ScheduleId, ScriptType, Timestamp,
+    Progress, Runner, RunnerId, Schedule, ScheduleId, ScriptType, Timestamp,
 };
 
 use crate::Error;
@@ -176,6 +176,15 @@ pub enum LogAppended {
     Refused,
 }
 
+/// What a script says about itself while it runs, beside its log. What is none stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// Its structured result: JSON.
+    pub result: Option<String>,
+}
+
 /// What one step of the sweep did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
@@ -243,6 +252,9 @@ pub trait JobStore: Send + Sync + 'static {
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> impl Future<Output = Result<LogAppended>> + Send;
+
+    /// Keeps what the script of an attempt says about itself; false when the attempt is not the current one.
+    fn say(&self, id: JobId, attempt: u32, said: &Said) -> impl Future<Output = Result<bool>> + Send;
 
     /// A piece of the log from `from` (a [`LogPage::next`]) on, at most about `max_bytes` of text.
     fn read_log(

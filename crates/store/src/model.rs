@@ -30,7 +30,7 @@ use hero_domain::{
 use self::state::State;
 pub use self::state::{Places, QueueName};
 use crate::api::{
-    Claim, Confine, Created, Exchanged, Finish, JobStore, Lane, LogAppended, Renewed, Result, Session,
+    Claim, Confine, Created, Exchanged, Finish, JobStore, Lane, LogAppended, Renewed, Result, Said, Session,
     SignIn, Stopped, Swept,
 };
 
@@ -120,6 +120,10 @@ impl JobStore for Model {
         max_bytes: usize,
     ) -> Result<LogAppended> {
         Ok(self.lock().append_log(id, attempt, lines, max_bytes))
+    }
+
+    async fn say(&self, id: JobId, attempt: u32, said: &Said) -> Result<bool> {
+        Ok(self.lock().say(id, attempt, said))
     }
 
     async fn read_log(

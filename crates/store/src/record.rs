@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use hero_domain::{DEFAULT_CALLER, DEFAULT_CONTEXT, Job, JobId, JobLimits, JobStatus, Priority, Timestamp};
+use hero_domain::{
+    DEFAULT_CALLER, DEFAULT_CONTEXT, Job, JobId, JobLimits, JobStatus, Priority, Progress, Timestamp,
+};
 
 use crate::{
     Result,
@@ -56,6 +58,12 @@ impl Record {
             .unwrap_or_default();
         let changes = [queued_at, started_at, finished_at, self.parsed("updated_at")];
         let updated_at = changes.into_iter().flatten().fold(created_at, Timestamp::max);
+        let status = status(self.text("status"));
+        let attempt = self.parsed("attempt").unwrap_or(0);
+        // What an earlier attempt said is over.
+        let has_said = status != JobStatus::Dispatched && self.parsed("said") == Some(attempt);
+        let progress = has_said.then(|| self.progress()).flatten();
+        let result = self.fields.remove("result").filter(|_| has_said);
         Ok(Job {
             id: self.id,
             caller_id: self.text("caller_id").unwrap_or(DEFAULT_CALLER).to_owned(),
@@ -73,9 +81,11 @@ impl Record {
             env_vars: self.json("env_vars"),
             idempotency_key: self.text("idempotency_key").map(str::to_owned),
             retention_s: self.parsed("retention").unwrap_or(defaults.default_retention_s),
-            status: status(self.text("status")),
+            status,
             error_kind: self.parsed("error_kind"),
-            attempt: self.parsed("attempt").unwrap_or(0),
+            progress,
+            result,
+            attempt,
             runner_id: self.parsed("runner_id"),
             created_at,
             queued_at,
@@ -87,6 +97,11 @@ impl Record {
             output: self.fields.remove("output"),
             script: self.fields.remove("script").unwrap_or_default(),
         })
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let per_mille = self.parsed("progress")?;
+        Some(Progress { per_mille, text: self.text("progress_text").unwrap_or_default().to_owned() })
     }
 
     fn json<T: serde::de::DeserializeOwned + Default>(&self, name: &str) -> T {

@@ -10,7 +10,7 @@ use hero_redis::{Cmd, Link, RedisConfig, Script, Value, cmd, pipe};
 
 use crate::{
     Claim, Confine, Control, Created, Error, Exchanged, Finish, Fitness, JobStore, Lane, LogAppended,
-    Renewed, Result, Session, SignIn, Stopped, Swept, Work,
+    Renewed, Result, Said, Session, SignIn, Stopped, Swept, Work,
     answer::{Answer, corrupt, lossy, refusal},
     fitness, keys,
     record::{Record, status},
@@ -289,6 +289,22 @@ impl JobStore for Store {
         max_bytes: usize,
     ) -> Result<LogAppended> {
         self.append_lines(id, attempt, lines, max_bytes).await
+    }
+
+    async fn say(&self, id: JobId, attempt: u32, said: &Said) -> Result<bool> {
+        let script = &self.scripts().say;
+        let bytes = said.result.as_ref().map_or(0, String::len) + 512;
+        let mut call = script.command(&[], 6, bytes);
+        call.arg(id.to_string()).arg(attempt);
+        match &said.progress {
+            Some(progress) => call.arg(progress.per_mille).arg(&progress.text),
+            None => call.arg("").arg(""),
+        };
+        match &said.result {
+            Some(result) => call.arg("r").arg(result),
+            None => call.arg("").arg(""),
+        };
+        Ok(self.run("say", script, &call).await? == Value::Int(1))
     }
 
     async fn read_log(

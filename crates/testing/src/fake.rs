@@ -204,6 +204,8 @@ fn stored(id: JobId, job: NewJob, at: Timestamp) -> Job {
         error_kind: None,
         error: None,
         output: None,
+        progress: None,
+        result: None,
         attempt: 0,
         runner_id: None,
         created_at: at,

@@ -2,7 +2,7 @@
 
 use hero_domain::{
     Ahead, ApiError, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
-    LogStream, NewJob, Priority, Reason, Result, ScriptType, Serving,
+    LogStream, NewJob, Priority, Progress, Reason, Result, ScriptType, Serving,
 };
 
 use crate::{
@@ -126,6 +126,8 @@ pub(crate) fn to_job(job: Job) -> pb::Job {
         error_kind: job.error_kind.map(|kind| to_error_kind(kind).into()),
         error: job.error,
         output: job.output,
+        progress: job.progress.map(|it| pb::Progress { per_mille: it.per_mille.into(), text: it.text }),
+        result: job.result,
         attempt: job.attempt,
         runner_id: job.runner_id.map(|id| id.to_string()),
         created_at: Some(from_timestamp(job.created_at)),
@@ -135,6 +137,10 @@ pub(crate) fn to_job(job: Job) -> pb::Job {
         updated_at: Some(from_timestamp(job.updated_at)),
         traceparent: job.traceparent,
     }
+}
+
+fn progress(it: pb::Progress) -> Progress {
+    Progress { per_mille: u16::try_from(it.per_mille).unwrap_or(u16::MAX).min(1000), text: it.text }
 }
 
 pub(crate) fn job(job: Option<pb::Job>) -> Result<Job> {
@@ -161,6 +167,8 @@ pub(crate) fn job(job: Option<pb::Job>) -> Result<Job> {
         error_kind: job.error_kind.map(|kind| error_kind(kind, "error_kind")).transpose()?,
         error: job.error,
         output: job.output,
+        progress: job.progress.map(progress),
+        result: job.result,
         attempt: job.attempt,
         runner_id: job.runner_id.map(|id| runner_id(&id, "runner_id")).transpose()?,
         created_at: timestamp(required(job.created_at, "created_at")?, "created_at")?,

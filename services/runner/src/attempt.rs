@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hero_domain::{ErrorKind, JobId};
-use hero_store::{Claimed, Outcome};
+use hero_domain::{ErrorKind, JobId, JobLimits, Progress};
+use hero_store::{Claimed, Outcome, Said};
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
 
@@ -234,6 +234,32 @@ impl Run {
         let attempt = self.attempt();
         while !attempt.log.wait_for_room(Duration::from_millis(50)) && attempt.interrupt().is_none() {}
         self.append(stream, text.into());
+    }
+
+    /// Keeps how far the script says it is: a fraction of the whole, and words. Waits for nothing.
+    pub fn progress(&self, fraction: f64, text: &str) {
+        self.say(Said { progress: Some(Progress::new(fraction, text)), result: None });
+    }
+
+    /// Keeps the structured result of the script, JSON; a later one replaces it. Waits for nothing.
+    ///
+    /// # Errors
+    /// In words, when it is too large or no JSON.
+    pub fn result(&self, json: String) -> Result<(), String> {
+        let most = JobLimits::MAX_RESULT_BYTES;
+        if json.len() > most {
+            return Err(format!("the result is larger than {most} bytes; put it into the output or a store"));
+        }
+        serde_json::from_str::<serde::de::IgnoredAny>(&json)
+            .map_err(|error| format!("the result is not JSON: {error}"))?;
+        self.say(Said { progress: None, result: Some(json) });
+        Ok(())
+    }
+
+    fn say(&self, said: Said) {
+        if self.attempt().log.say(said) == Append::WakeWriter {
+            self.attempt().wake_log_writer();
+        }
     }
 
     fn append(&self, stream: hero_domain::LogStream, text: String) {

@@ -2,10 +2,14 @@
 //! in the next one; so a line is on its way at once when the store is idle, and a flood becomes few large calls.
 //! The end of the attempt is reported by the log's writer when there are lines, so that it comes after them.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hero_domain::LogStream;
-use hero_store::{JobStore, LogAppended, Outcome};
+use hero_store::{JobStore, LogAppended, Outcome, Said};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tracing::Instrument;
@@ -22,6 +26,9 @@ const MAX_CALL_BYTES: usize = 256 << 10;
 /// A longer line is cut into several.
 const MAX_LINE_BYTES: usize = 16 << 10;
 
+/// What a script says about itself is written so often at most; what it says in between is superseded.
+const SAY_EVERY: Duration = Duration::from_millis(100);
+
 /// What an append needs from its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Append {
@@ -37,6 +44,8 @@ pub(crate) struct JobLog {
     state: Mutex<State>,
     room: Condvar,
     room_async: Notify,
+    /// There is something new for a writer that pauses.
+    news: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +56,9 @@ struct State {
     is_writing: bool,
     /// The store takes no more: the log is full, or the attempt is not ours.
     is_closed: bool,
+    /// What the script has said about itself, and no call has taken with it yet.
+    said: Option<Said>,
+    said_at: Option<Instant>,
     end: Option<Outcome>,
 }
 
@@ -54,6 +66,10 @@ struct State {
 pub(crate) enum Next {
     /// Writes these lines.
     Write(Vec<(LogStream, String)>),
+    /// Keeps what the script said about itself.
+    Say(Said),
+    /// Waits for news, at most so long.
+    Pause(Duration),
     /// Reports the end, for all lines are written.
     End(Outcome),
     /// Goes; the next line starts another.
@@ -68,7 +84,25 @@ impl JobLog {
             return Append::Done;
         }
         state.push(stream, text);
-        if std::mem::replace(&mut state.is_writing, true) { Append::Done } else { Append::WakeWriter }
+        self.ask_for_writer(&mut state)
+    }
+
+    /// Adds what the script says about itself; the latest word counts.
+    pub(crate) fn say(&self, said: Said) -> Append {
+        let mut state = self.state.lock();
+        let before = state.said.take().unwrap_or_default();
+        let latest =
+            Said { progress: said.progress.or(before.progress), result: said.result.or(before.result) };
+        state.said = Some(latest);
+        self.ask_for_writer(&mut state)
+    }
+
+    fn ask_for_writer(&self, state: &mut State) -> Append {
+        if std::mem::replace(&mut state.is_writing, true) {
+            self.news.notify_one();
+            return Append::Done;
+        }
+        Append::WakeWriter
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -94,6 +128,7 @@ impl JobLog {
         let mut state = self.state.lock();
         if state.is_writing {
             state.end = Some(outcome);
+            self.news.notify_one();
             return None;
         }
         Some(outcome)
@@ -112,6 +147,9 @@ impl JobLog {
     pub(crate) fn next(&self) -> Next {
         let mut state = self.state.lock();
         if state.lines.is_empty() {
+            if let Some(next) = state.next_word() {
+                return next;
+            }
             return match state.end.take() {
                 Some(outcome) => Next::End(outcome),
                 None => {
@@ -126,6 +164,11 @@ impl JobLog {
         Next::Write(lines)
     }
 
+    /// Waits for news, at most so long.
+    pub(crate) async fn pause(&self, longest: Duration) {
+        let _ = tokio::time::timeout(longest, self.news.notified()).await;
+    }
+
     fn announce_room(&self) {
         self.room.notify_all();
         self.room_async.notify_waiters();
@@ -133,6 +176,17 @@ impl JobLog {
 }
 
 impl State {
+    /// What the script said about itself, when it is time to write it.
+    fn next_word(&mut self) -> Option<Next> {
+        self.said.as_ref()?;
+        let since = self.said_at.map_or(SAY_EVERY, |at| at.elapsed());
+        if since < SAY_EVERY && self.end.is_none() {
+            return Some(Next::Pause(SAY_EVERY - since));
+        }
+        self.said_at = Some(Instant::now());
+        self.said.take().map(Next::Say)
+    }
+
     fn push(&mut self, stream: LogStream, text: String) {
         if text.len() <= MAX_LINE_BYTES && !text.contains('\n') {
             self.bytes += text.len() + 1;
@@ -186,6 +240,8 @@ async fn write_log<S: JobStore>(store: S, max_log_bytes: usize, attempt: Arc<Att
     loop {
         match attempt.log.next() {
             Next::Write(lines) => write_lines(&store, max_log_bytes, &attempt, &lines).await,
+            Next::Say(said) => write_said(&store, &attempt, &said).await,
+            Next::Pause(longest) => attempt.log.pause(longest).await,
             Next::End(outcome) => return attempt.report(outcome),
             Next::Rest => return,
         }
@@ -219,10 +275,27 @@ async fn write_lines<S: JobStore>(
     attempt.log.close();
 }
 
+/// Keeps what the script said about itself, however long the store is away.
+async fn write_said<S: JobStore>(store: &S, attempt: &Attempt, said: &Said) {
+    let mut backoff = Backoff::default();
+    while attempt.ordered() != Order::Abandon {
+        match store.say(attempt.id(), attempt.number(), said).await {
+            Ok(true) => return,
+            Ok(false) => return attempt.order(Order::Abandon),
+            Err(hero_store::Error::Unavailable { .. } | hero_store::Error::Full) => backoff.pause().await,
+            Err(error) => {
+                tracing::error!(job_id = %attempt.id(), %error, "a job's progress or result is lost");
+                return;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hero_domain::LogStream::Log;
-    use hero_store::Outcome;
+    use hero_domain::Progress;
+    use hero_store::{Outcome, Said};
 
     use super::{Append, JobLog, MAX_CALL_BYTES, MAX_LINE_BYTES, MAX_PENDING_BYTES, Next};
 
@@ -252,6 +325,25 @@ mod tests {
         log.append(Log, "a".into());
         assert_eq!(log.end(Outcome::HandedBack), None);
         assert_eq!(written(&log), ["a"]);
+        assert!(matches!(log.next(), Next::End(Outcome::HandedBack)));
+    }
+
+    #[test]
+    fn the_latest_word_is_written_now_and_then_and_before_the_end() {
+        let log = JobLog::default();
+        let progress = |fraction| Said { progress: Some(Progress::new(fraction, "")), result: None };
+        let result = |text: &str| Said { progress: None, result: Some(text.to_owned()) };
+        assert_eq!(log.say(progress(0.1)), Append::WakeWriter);
+        assert!(matches!(log.next(), Next::Say(said) if said == progress(0.1)));
+        assert_eq!(log.say(progress(0.2)), Append::Done);
+        log.say(result("1"));
+        log.say(progress(0.3));
+        assert!(matches!(log.next(), Next::Pause(_)), "not again at once");
+        log.append(Log, "a".into());
+        assert_eq!(written(&log), ["a"], "lines wait for nothing");
+        assert_eq!(log.end(Outcome::HandedBack), None);
+        let both = Said { result: result("1").result, ..progress(0.3) };
+        assert!(matches!(log.next(), Next::Say(said) if said == both));
         assert!(matches!(log.next(), Next::End(Outcome::HandedBack)));
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hero_domain::{ErrorKind, JobId, LogStream, ScriptType};
-use hero_store::{Claimed, Outcome};
+use hero_store::{Claimed, Outcome, Said};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::Span;
@@ -46,6 +46,7 @@ pub(crate) struct Trial {
     pub(crate) attempt: Arc<Attempt>,
     ended: mpsc::UnboundedReceiver<Ended>,
     lines: Arc<Mutex<Vec<Line>>>,
+    said: Arc<Mutex<Said>>,
 }
 
 /// How a trial ended.
@@ -53,6 +54,7 @@ pub(crate) struct Trial {
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
     pub(crate) lines: Vec<Line>,
+    pub(crate) said: Said,
 }
 
 impl Trial {
@@ -62,6 +64,8 @@ impl Trial {
         let (logging, mut logs) = mpsc::unbounded_channel::<Arc<Attempt>>();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
+        let said = Arc::new(Mutex::new(Said::default()));
+        let heard = Arc::clone(&said);
         tokio::spawn(async move {
             while let Some(attempt) = logs.recv().await {
                 loop {
@@ -73,6 +77,12 @@ impl Trial {
                                 at: Instant::now(),
                             }))
                         }
+                        Next::Say(said) => {
+                            let mut all = heard.lock();
+                            all.progress = said.progress.or(all.progress.take());
+                            all.result = said.result.or(all.result.take());
+                        }
+                        Next::Pause(longest) => attempt.log.pause(longest).await,
                         Next::End(outcome) => break attempt.report(outcome),
                         Next::Rest => break,
                     }
@@ -82,7 +92,7 @@ impl Trial {
         let run = Run::new(job, Reports { ended: ended_sender, logging }, Span::none());
         let attempt = Arc::clone(run.attempt());
         engine.start(run);
-        Self { attempt, ended, lines }
+        Self { attempt, ended, lines, said }
     }
 
     /// Waits until a line has come that contains this text.
@@ -109,7 +119,8 @@ impl Trial {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.ended.recv()).await;
         let outcome = ended.expect("it ends").expect("an engine reports").outcome;
         let lines = self.lines.lock().clone();
-        Verdict { outcome, lines }
+        let said = self.said.lock().clone();
+        Verdict { outcome, lines, said }
     }
 }
 

@@ -276,6 +276,8 @@ fn stored_job(id: JobId, new: &NewJob, now: Timestamp) -> Job {
         error_kind: None,
         error: None,
         output: None,
+        progress: None,
+        result: None,
         attempt: 0,
         runner_id: None,
         created_at: now,

@@ -5,7 +5,7 @@ use hero_domain::{JobId, JobStatus, LogLine, LogPage, LogStream};
 use super::state::State;
 use crate::{
     Error,
-    api::{Confine, LogAppended, Result},
+    api::{Confine, LogAppended, Result, Said},
 };
 
 impl State {
@@ -35,6 +35,17 @@ impl State {
             record.log.push(LogLine { stream, at: now, text });
         }
         if record.is_log_full { LogAppended::Full } else { LogAppended::Taken }
+    }
+
+    pub(super) fn say(&mut self, id: JobId, attempt: u32, said: &Said) -> bool {
+        let Some(record) = self.jobs.get_mut(&id) else { return false };
+        if record.job.status != JobStatus::Started || record.job.attempt != attempt {
+            return false;
+        }
+        let Said { progress, result } = said.clone();
+        record.job.progress = progress.or(record.job.progress.take());
+        record.job.result = result.or(record.job.result.take());
+        true
     }
 
     pub(super) fn read_log(

@@ -116,6 +116,10 @@ impl State {
         let job = &mut self.record(id).job;
         assert!(job.status.may_become(next), "job {id}: {} -> {next}", job.status);
         job.status = next;
+        if next == JobStatus::Dispatched {
+            // What an earlier attempt said is over.
+            (job.progress, job.result) = (None, None);
+        }
         job.updated_at = now;
     }
 

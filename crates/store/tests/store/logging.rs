@@ -1,7 +1,7 @@
 //! Logs: in order, page by page, up to a limit, and only from the current attempt.
 
-use hero_domain::{JobId, LogLine, LogStream, NewJob};
-use hero_store::{Error, JobStore, LogAppended, Outcome};
+use hero_domain::{JobId, LogLine, LogStream, NewJob, Progress};
+use hero_store::{Error, JobStore, LogAppended, Outcome, Said};
 
 use crate::{
     fixture::Fixture,
@@ -22,6 +22,8 @@ promises![
     the_log_goes_on_with_the_next_attempt,
     the_log_stays_after_the_end,
     a_place_that_is_none_is_refused,
+    what_a_script_says_is_kept_until_the_next_attempt,
+    a_stale_attempt_says_nothing,
 ];
 
 fn lines(texts: &[&str]) -> Vec<(LogStream, String)> {
@@ -188,4 +190,44 @@ async fn a_place_that_is_none_is_refused<F: Fixture>(w: World<F>) {
         let error = w.read_log(id, None, Some(from), 100).await.unwrap_err();
         assert!(matches!(error, Error::LogPlaceUnknown(_)), "{from:?}: {error:?}");
     }
+}
+
+fn progress(fraction: f64, text: &str) -> Said {
+    Said { progress: Some(Progress::new(fraction, text)), result: None }
+}
+
+async fn what_a_script_says_is_kept_until_the_next_attempt<F: Fixture>(w: World<F>) {
+    let id = w.submit(NewJob { retries: 1, ..osis() }).await;
+    let runner = w.runner("a").await;
+    let first = w.claim_one(&runner).await;
+    let job = w.get(id, None).await.unwrap();
+    assert_eq!((job.progress, job.result), (None, None));
+    assert!(w.say(id, 1, &progress(0.25, "a quarter")).await.unwrap());
+    let result = Said { progress: None, result: Some("{\"a\":[]}".to_owned()) };
+    assert!(w.say(id, 1, &result).await.unwrap());
+    let job = w.get(id, None).await.unwrap();
+    assert_eq!(job.progress, Some(Progress { per_mille: 250, text: "a quarter".to_owned() }));
+    assert_eq!(job.result.as_deref(), Some("{\"a\":[]}"));
+
+    w.report(&runner, report(&first, Outcome::HandedBack)).await;
+    let job = w.get(id, None).await.unwrap();
+    assert_eq!((job.progress, job.result), (None, None), "it begins anew");
+    let second = w.claim_one(&runner).await;
+    assert!(w.say(id, 2, &progress(1.0, "")).await.unwrap());
+    w.finish(&runner, &second).await;
+    let job = w.get(id, None).await.unwrap();
+    assert_eq!(job.progress, Some(Progress { per_mille: 1000, text: String::new() }));
+    assert_eq!(job.result, None);
+}
+
+async fn a_stale_attempt_says_nothing<F: Fixture>(w: World<F>) {
+    let id = w.submit(osis()).await;
+    assert!(!w.say(id, 0, &progress(0.5, "early")).await.unwrap());
+    assert!(!w.say(JobId::mint(), 1, &progress(0.5, "who")).await.unwrap());
+    let runner = w.runner("a").await;
+    let claimed = w.claim_one(&runner).await;
+    assert!(!w.say(id, 2, &progress(0.5, "another")).await.unwrap());
+    w.finish(&runner, &claimed).await;
+    assert!(!w.say(id, 1, &progress(0.5, "late")).await.unwrap());
+    assert_eq!(w.get(id, None).await.unwrap().progress, None);
 }

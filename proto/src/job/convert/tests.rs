@@ -2,7 +2,7 @@
 
 use hero_domain::{
     CircleKey, ErrorKind, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage, LogStream, NewJob,
-    Priority, Reason, RunnerId, ScriptType, Timestamp,
+    Priority, Progress, Reason, RunnerId, ScriptType, Timestamp,
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -68,16 +68,18 @@ prop_compose! {
         (id, circle, dependents, runner_id) in (id(), option::of(circle()), vec(id(), 0..4), option::of(runner())),
         (status, error_kind) in (name(JobStatus::ALL), option::of(name(ErrorKind::ALL))),
         (error, output, attempt) in (option::of(text()), option::of(text()), any::<u32>()),
+        (progress, result) in (option::of((0..=1000_u16, text())), option::of(text())),
         (created_at, updated_at) in (time(), time()),
         (queued_at, started_at, finished_at) in (option::of(time()), option::of(time()), option::of(time())),
     ) -> Job {
+        let progress = progress.map(|(per_mille, text)| Progress { per_mille, text });
         Job {
             id, caller_id: new.caller_id, context_id: new.context_id, circle, script: new.script,
             script_type: new.script_type, timeout_s: new.timeout_s, prerequisites: new.prerequisites, dependents,
             retries: new.retries, retry_backoff_ms: new.retry_backoff_ms, max_deliveries: new.max_deliveries,
             priority: new.priority, run_at: new.run_at, env_vars: new.env_vars,
             idempotency_key: new.idempotency_key, retention_s: new.retention_s, status, error_kind, error, output,
-            attempt, runner_id, created_at, queued_at, started_at, finished_at, updated_at,
+            progress, result, attempt, runner_id, created_at, queued_at, started_at, finished_at, updated_at,
             traceparent: new.traceparent,
         }
     }

@@ -2,6 +2,7 @@
 //! kept; each job runs in a scope of its own, on a thread that is not tokio's.
 
 mod cache;
+mod helper;
 mod memory;
 mod outcome;
 mod pool;

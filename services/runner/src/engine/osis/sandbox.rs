@@ -13,7 +13,7 @@ use rhai::{
     Dynamic, Engine, EvalAltResult, ImmutableString, Position, module_resolvers::DummyModuleResolver,
 };
 
-use super::{OsisConfig, memory::Mark};
+use super::{OsisConfig, helper, memory::Mark};
 use crate::attempt::Run;
 
 /// A script is asked to end, and the clock looked at, once in so many steps.
@@ -89,6 +89,7 @@ pub(super) fn engine(config: &OsisConfig) -> Engine {
     engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
     engine.register_fn("sleep", |seconds: f64| sleep(seconds));
     bound_replace(&mut engine, config.max_string_bytes);
+    helper::register(&mut engine);
     engine
 }
 
@@ -121,13 +122,8 @@ fn job_variable(name: &str) -> Option<Dynamic> {
         "CALLER_ID" => with_run(|run| run.job.caller_id.as_str().into()),
         "CONTEXT_ID" => with_run(|run| run.job.context_id.as_str().into()),
         "JOB_ID" => with_run(|run| run.job.id.to_string().into()),
-        "ENV" => with_run(|run| {
-            let pairs = run.job.env_vars.iter();
-            pairs
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect::<rhai::Map>()
-                .into()
-        }),
+        "ENV" => Some(helper::args().into()),
+        "hero" => Some(Dynamic::from(helper::Hero)),
         _ => None,
     }
 }

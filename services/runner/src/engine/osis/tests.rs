@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use hero_domain::{ErrorKind, LogStream, ScriptType};
+use hero_domain::{ErrorKind, LogStream, Progress, ScriptType};
 use hero_store::{Claimed, Outcome};
 
 use super::{Osis, OsisConfig};
@@ -80,6 +80,22 @@ async fn print_and_debug_go_to_the_log_before_the_end() {
     let verdict = run("print(\"one\\ntwo\");\ndebug(3); 4").await;
     assert_eq!(verdict.output(), "4");
     assert_eq!(verdict.texts(LogStream::Log), ["one", "two", "debug, line 2: 3"]);
+}
+
+#[tokio::test]
+async fn a_script_has_a_helper() {
+    let script = "fn half() { hero.progress(0.5, \"half\") } hero.log(#{a: 1}); half();
+        hero.result(#{colour: hero.args.COLOUR, list: [1, 2.5, ()]}); hero.args.len()";
+    let mut job = job(script);
+    job.env_vars.insert("COLOUR".to_owned(), "blue".to_owned());
+    let verdict = Trial::start(&osis(), job).ended().await;
+    assert_eq!(verdict.output(), "1");
+    assert_eq!(verdict.texts(LogStream::Log), ["#{\"a\": 1}"]);
+    assert_eq!(verdict.said.progress, Some(Progress::new(0.5, "half")));
+    assert_eq!(verdict.said.result.as_deref(), Some(r#"{"colour":"blue","list":[1,2.5,null]}"#));
+    assert_eq!(run("hero.progress(2); hero.progress(1, \"all\")").await.output(), "");
+    let error = failure("let s = \"\"; s.pad(2000000, 'x'); hero.result(s)", ErrorKind::ScriptFailed).await;
+    assert!(error.contains("larger than 1048576 bytes"), "{error}");
 }
 
 #[tokio::test]
