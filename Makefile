@@ -6,6 +6,8 @@
 
 PROFILE ?= dev
 ARGS    ?=
+SECONDS ?= 180
+SEED    ?=
 
 CARGO    ?= cargo
 TOOLS    := target/tools
@@ -14,7 +16,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt lint bench setup
+.PHONY: help up test fmt lint bench chaos setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,10 @@ lint: $(BUF) ## check the format, clippy's advice, and the protos
 
 bench: setup ## measure a job beside the floor of the same run, in an optimised build
 	$(CARGO) run --release -p hero-bench -- $(ARGS)
+
+chaos: setup ## kill, freeze and restart parts of a node under load, and check what was promised (SECONDS=180 SEED=)
+	$(CARGO) build -p hero-gateway -p hero-supervisor -p hero-runner
+	$(CARGO) run -p hero-tests --example chaos -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # What the node and its tests need from outside: Redis, Python for Python jobs, a C compiler for building.
 # Nothing is installed that is there already.
