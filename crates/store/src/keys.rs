@@ -30,6 +30,10 @@ const SCHEDULE: &str = "hero:schedule:";
 /// All schedules by the time that they are to be looked at; a paused one never is.
 pub(crate) const SCHEDULES: &str = "hero:schedules";
 const SCHEDULES_CONTEXT: &str = "hero:schedules:context:";
+/// When the latest sweep was.
+const SWEPT_AT: &str = "hero:meta:swept_at";
+/// When the latest time without sweeps was over.
+const BACK_AT: &str = "hero:meta:back_at";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
@@ -37,6 +41,10 @@ pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
 
 /// Events that are kept for a reader that falls behind; a wait that misses one finds out by a look.
 const EVENTS_KEPT: u32 = 2_048;
+/// A pause between two sweeps that is longer than this was an outage: nobody could renew a lease either.
+pub(crate) const OUTAGE_MS: u64 = 3_000;
+/// The longest pause between two sweeps that is none, with time for the sweep itself.
+pub const LONGEST_SWEEP_PAUSE_MS: u64 = OUTAGE_MS / 2;
 /// Seconds that a reply is kept for a caller that pops it.
 const REPLY_KEPT_S: u32 = 60;
 
@@ -66,6 +74,8 @@ pub(crate) fn as_lua() -> String {
         ("SCHEDULE", SCHEDULE),
         ("SCHEDULES", SCHEDULES),
         ("SCHEDULES_CONTEXT", SCHEDULES_CONTEXT),
+        ("SWEPT_AT", SWEPT_AT),
+        ("BACK_AT", BACK_AT),
         ("SWEEP_PLACE", SWEEP_PLACE),
         ("WAITING_PLACE", WAITING_PLACE),
         ("TEST_CLOCK", TEST_CLOCK),
@@ -75,6 +85,7 @@ pub(crate) fn as_lua() -> String {
     let numbers = [
         ("EVENTS_KEPT", u64::from(EVENTS_KEPT)),
         ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
+        ("OUTAGE", OUTAGE_MS),
         ("DEFAULT_RETENTION", limits.default_retention_s.into()),
         ("DEFAULT_TIMEOUT", limits.default_timeout_s.into()),
         ("DEFAULT_BACKOFF", limits.default_retry_backoff_ms),
@@ -113,6 +124,24 @@ pub(crate) fn context_index(context: &str) -> String {
 
 pub(crate) fn inflight(runner: &RunnerId) -> String {
     [INFLIGHT, runner.as_str()].concat()
+}
+
+/// Where the wait for work of a lane puts what it takes. That of a circle has a list of its own, for a job
+/// that an outside producer has put into the circle's queue need not say itself where it came from.
+pub(crate) fn hand(runner: &RunnerId, lane: &Lane) -> String {
+    let circle = lane.circle.as_ref().map(|circle| [GROUP, circle.as_str()].concat());
+    inflight(runner) + circle.as_deref().unwrap_or_default()
+}
+
+/// Every list of [`inflight`] and [`hand`].
+pub(crate) fn any_hand() -> String {
+    format!("{INFLIGHT}*")
+}
+
+/// Whose list this is: a runner, and the circle that it was taken from (none: empty).
+pub(crate) fn holder(list: &str) -> Option<(&str, &str)> {
+    let holder = list.strip_prefix(INFLIGHT)?;
+    Some(holder.split_once(GROUP).unwrap_or((holder, "")))
 }
 
 pub(crate) fn control(runner: &RunnerId) -> String {

@@ -23,12 +23,15 @@ mod runners;
 mod schedules;
 mod scripts;
 mod store;
+mod strays;
 mod waits;
 mod work;
 
 pub use api::*;
 pub use error::Error;
 pub use fitness::Fitness;
+pub use keys::LONGEST_SWEEP_PAUSE_MS;
 pub use store::{QueueDepth, Store};
+pub use strays::Strays;
 pub use waits::{Waits, Watch};
 pub use work::{Control, ControlMessage, Work};

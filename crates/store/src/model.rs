@@ -47,8 +47,15 @@ impl Model {
         Self { state: Mutex::new(State::new(now)) }
     }
 
-    /// Moves the clock.
+    /// Moves the clock, as time goes by while supervisors sweep.
     pub fn advance(&self, ms: i64) {
+        self.lose(ms);
+        let mut state = self.lock();
+        state.swept_at = state.swept_at.map(|_| state.now);
+    }
+
+    /// Moves the clock, as time goes by while the store is away.
+    pub fn lose(&self, ms: i64) {
         let mut state = self.lock();
         state.now = Timestamp::from_millis(state.now.as_millis() + ms);
         state.expire();

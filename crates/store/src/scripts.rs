@@ -33,6 +33,7 @@ pub(crate) struct Scripts {
     pub(crate) schedule_delete: Script,
     pub(crate) schedule_fire: Script,
     pub(crate) sweep: Script,
+    pub(crate) stray: Script,
     pub(crate) take: Script,
 }
 
@@ -77,6 +78,7 @@ impl Scripts {
             // The checks of a due time go before the very script that creates jobs.
             schedule_fire: script(&[JOBS, UNQUEUE, include_str!("scripts/schedule_fire.lua"), CREATE]),
             sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
+            stray: script(&[JOBS, TAKE_BACK, include_str!("scripts/stray.lua")]),
             take: script(&[include_str!("scripts/take.lua")]),
         }
     }

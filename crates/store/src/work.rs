@@ -86,7 +86,7 @@ impl Work {
         let wanted = watch::Sender::new(false);
         let mut readers = JoinSet::new();
         for list in lists {
-            let inflight = keys::inflight(&session.runner);
+            let inflight = keys::hand(&session.runner, lane);
             readers.spawn(read_list(store.clone(), list, inflight, wanted.clone(), sender.clone()));
         }
         Self { ids, wanted, _readers: readers }

@@ -107,7 +107,8 @@ impl WaitConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpkeepConfig {
-    /// The longest pause between two sweeps, and between two looks at a Redis that is away or unfit.
+    /// The longest pause between two sweeps, and between two looks at a Redis that is away or unfit; at most 1500,
+    /// for a longer time without sweeps is taken for an outage, and every runner's lease is given once more.
     pub sweep_interval_ms: u64,
     /// The pause between two looks at the settings of a Redis that is fit, and at the lengths of its queues.
     pub check_interval_ms: u64,

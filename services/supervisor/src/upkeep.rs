@@ -9,7 +9,7 @@ use std::{
 
 use hero_domain::{Reason, ScriptType, Timestamp};
 use hero_runtime::{Condition, Shutdown};
-use hero_store::{Error, JobStore, Store, Swept};
+use hero_store::{Error, JobStore, LONGEST_SWEEP_PAUSE_MS, Store, Strays, Swept};
 use hero_telemetry::{Attributes, metrics, names};
 use tokio::time::Instant;
 
@@ -27,13 +27,23 @@ pub(crate) struct Upkeep {
     pub(crate) config: UpkeepConfig,
 }
 
+/// What one round leaves for the next.
+#[derive(Default)]
+struct Round {
+    /// When Redis was found fit last, none if it was not.
+    checked_at: Option<Instant>,
+    /// When strays were looked for last.
+    looked_at: Option<Instant>,
+    strays: Strays,
+}
+
 impl Upkeep {
     /// Goes on until the shutdown is requested.
     pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let mut checked_at = None;
+        let mut round = Round::default();
         loop {
             let pause = tokio::select! {
-                pause = self.step(&mut checked_at) => pause,
+                pause = self.step(&mut round) => pause,
                 () = shutdown.requested() => return Ok(()),
             };
             tokio::select! {
@@ -43,10 +53,11 @@ impl Upkeep {
         }
     }
 
-    /// One round; the pause until the next. `checked_at` is when Redis was found fit last, none if it was not.
-    async fn step(&self, checked_at: &mut Option<Instant>) -> Duration {
-        let interval = Duration::from_millis(self.config.sweep_interval_ms);
+    /// One round; the pause until the next.
+    async fn step(&self, round: &mut Round) -> Duration {
+        let interval = Duration::from_millis(self.config.sweep_interval_ms.min(LONGEST_SWEEP_PAUSE_MS));
         let check_interval = Duration::from_millis(self.config.check_interval_ms);
+        let checked_at = &mut round.checked_at;
         if checked_at.is_none_or(|at| at.elapsed() >= check_interval) {
             let was_fit = checked_at.is_some();
             *checked_at = if self.check(was_fit).await { Some(Instant::now()) } else { None };
@@ -54,7 +65,7 @@ impl Upkeep {
         if checked_at.is_none() {
             return interval;
         }
-        match self.store.sweep().await {
+        match self.sweep(round, interval).await {
             Ok(swept) => {
                 count(&swept);
                 pause_after(&swept, interval)
@@ -62,10 +73,22 @@ impl Upkeep {
             Err(error) => {
                 // What is wrong is for the next check to say.
                 tracing::debug!(error = %words(&error), "sweep failed");
-                *checked_at = None;
+                round.checked_at = None;
                 SHORTEST_PAUSE
             }
         }
+    }
+
+    /// One step of the sweep, and once an interval a look for what no lease leads to.
+    async fn sweep(&self, round: &mut Round, interval: Duration) -> hero_store::Result<Swept> {
+        let mut swept = self.store.sweep().await?;
+        if round.looked_at.is_none_or(|at| at.elapsed() >= interval) {
+            self.store.take_strays_back(&mut round.strays).await?;
+            round.looked_at = Some(Instant::now());
+            swept.requeued += round.strays.requeued;
+            swept.ended += round.strays.ended;
+        }
+        Ok(swept)
     }
 
     /// Looks at Redis; whether it is fit.

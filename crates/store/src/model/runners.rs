@@ -8,6 +8,7 @@ use super::state::{Presence, State};
 use crate::{
     Error,
     api::{Renewed, Result, Session, SignIn, Swept},
+    keys::OUTAGE_MS,
 };
 
 impl State {
@@ -118,6 +119,16 @@ impl State {
             self.enqueue(id);
             swept.promoted += 1;
         }
+        // While nothing is swept, nobody can renew a lease either: it is given once more.
+        if self.swept_at.is_some_and(|at| now.millis_since(at) > OUTAGE_MS as i64) {
+            self.back_at = Some(now);
+        }
+        self.swept_at = Some(now);
+        if let Some(back_at) = self.back_at {
+            for presence in self.runners.values_mut().filter(|presence| presence.lease_until <= now) {
+                presence.lease_until = presence.lease_until.max(lease_from(back_at, &presence.sign_in));
+            }
+        }
         let over = self.runners.iter().filter(|(_, presence)| presence.lease_until <= now);
         let mut lost: Vec<(Timestamp, RunnerId)> =
             over.map(|(id, presence)| (presence.lease_until, id.clone())).collect();
@@ -169,7 +180,11 @@ impl State {
     }
 
     fn lease_from_now(&self, runner: &SignIn) -> Timestamp {
-        let lease_ms = i64::try_from(runner.lease.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(self.now.as_millis().saturating_add(lease_ms))
+        lease_from(self.now, runner)
     }
+}
+
+fn lease_from(begin: Timestamp, runner: &SignIn) -> Timestamp {
+    let lease_ms = i64::try_from(runner.lease.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(begin.as_millis().saturating_add(lease_ms))
 }

@@ -71,6 +71,9 @@ pub(super) struct State {
     pub(super) delayed: BTreeMap<JobId, Timestamp>,
     pub(super) idempotency: BTreeMap<(String, String), JobId>,
     pub(super) runners: BTreeMap<RunnerId, Presence>,
+    pub(super) swept_at: Option<Timestamp>,
+    /// When the latest time without sweeps was over.
+    pub(super) back_at: Option<Timestamp>,
     /// Each with the time of the next look at it.
     pub(super) schedules: BTreeMap<ScheduleId, (Schedule, Option<Timestamp>)>,
 }
@@ -86,6 +89,8 @@ impl State {
             delayed: BTreeMap::new(),
             idempotency: BTreeMap::new(),
             runners: BTreeMap::new(),
+            swept_at: None,
+            back_at: None,
             schedules: BTreeMap::new(),
         }
     }

@@ -122,28 +122,42 @@ local function claim(id)
   return true
 end
 
+-- The list that the wait for work has put a job into, none when it is in none; and whose queue it was in.
+local function hand_of(id)
+  if lane_circle ~= '' then
+    local hand = inflight .. GROUP .. lane_circle
+    if call('LPOS', hand, id) then return hand, lane_circle end
+  end
+  if call('LPOS', inflight, id) then return inflight end
+end
+
 -- Jobs that the wait for work has put into the runner's hands already.
 local function claim_taken(from, to, want)
   if from <= to then write_even_when_full() end
   local beyond = {}
   for i = from, to do
     local id = ARGV[i]
-    if call('LPOS', inflight, id) then
-      if #started >= want then
-        beyond[#beyond + 1] = id
-      elseif not claim(id) and redis.pcall('HGET', JOB .. id, 'status') ~= 'started' then
-        call('LREM', inflight, 1, id)
+    local hand = hand_of(id)
+    if hand and #started >= want then
+      beyond[#beyond + 1] = id
+    elseif hand and claim(id) then
+      if hand ~= inflight then
+        call('LREM', hand, 1, id)
+        call('RPUSH', inflight, id)
       end
+    elseif hand and (hand ~= inflight or redis.pcall('HGET', JOB .. id, 'status') ~= 'started') then
+      call('LREM', hand, 1, id)
     end
   end
   for i = #beyond, 1, -1 do
     local id = beyond[i]
     local job = redis.pcall('HMGET', JOB .. id, 'script_type', 'circle', 'priority', 'status')
-    if job[4] ~= 'started' then
+    local hand, circle = hand_of(id)
+    if hand and (hand ~= inflight or job[4] ~= 'started') then
       -- Held once: an id that is named twice must not be queued twice.
-      local is_held = call('LREM', inflight, 1, id) == 1
+      local is_held = call('LREM', hand, 1, id) == 1
       if is_held and string.lower(job[4] or 'dispatched') == 'dispatched' and job[1] then
-        put_back(id, job[1], job[2], job[3])
+        put_back(id, job[1], job[2] or circle, job[3])
       end
     end
   end

@@ -2,6 +2,13 @@
 -- Answers: promoted, requeued, ended, released, forgotten, more (1 or 0), due time of the next delayed job or ''.
 local LIMIT = 100
 local promoted, more = 0, false
+write_even_when_full()
+
+-- While nothing is swept, for as long as Redis is away, nobody can renew a lease either: when it is back each
+-- lease that has run out meanwhile is given once more. BACK_AT is when the latest such time was over.
+local swept_at = call('GET', SWEPT_AT)
+if swept_at and NOW - swept_at > OUTAGE then call('SET', BACK_AT, NOW) end
+if swept_at ~= tostring(NOW) then call('SET', SWEPT_AT, string.format('%d', NOW)) end
 
 -- Delayed jobs whose time has come.
 local due = call('ZRANGEBYSCORE', DELAYED, '-inf', NOW, 'LIMIT', 0, LIMIT)
@@ -20,9 +27,14 @@ more = #due == LIMIT
 local requeued, ended = 0, 0
 local lost = call('ZRANGEBYSCORE', LEASES, '-inf', NOW, 'LIMIT', 0, 1)[1]
 if lost then
-  local rest
-  requeued, ended, rest = take_all_back(lost, LIMIT)
-  if not rest then forget_runner(lost) end
+  local fresh = (tonumber(call('GET', BACK_AT)) or 0) + number(call('HGET', RUNNER .. lost, 'lease_ms'), 0)
+  if fresh > NOW then
+    call('ZADD', LEASES, string.format('%d', fresh), lost)
+  else
+    local rest
+    requeued, ended, rest = take_all_back(lost, LIMIT)
+    if not rest then forget_runner(lost) end
+  end
   more = true
 end
 

@@ -20,8 +20,11 @@ pub(crate) trait Fixture: Sized {
 
     fn store(&self) -> &Self::Store;
 
-    /// Moves the clock; what expires by it is gone at once.
+    /// Moves the clock, as time goes by while supervisors sweep; what expires by it is gone at once.
     fn advance(&self, ms: i64) -> impl Future<Output = ()>;
+
+    /// Moves the clock, as time goes by while the store is away.
+    fn lose(&self, ms: i64) -> impl Future<Output = ()>;
 
     /// What the wait for work does: moves an id from one list of a lane into the runner's in-flight list.
     fn take(&self, runner: &RunnerId, lane: &Lane, priority: Priority)
@@ -47,6 +50,10 @@ impl Fixture for InMemory {
 
     async fn advance(&self, ms: i64) {
         self.0.advance(ms);
+    }
+
+    async fn lose(&self, ms: i64) {
+        self.0.lose(ms);
     }
 
     async fn take(&self, runner: &RunnerId, lane: &Lane, priority: Priority) -> Option<JobId> {

@@ -44,20 +44,66 @@ enum Report {
 
 #[derive(Debug, Clone)]
 enum Call {
-    Create { jobs: Vec<Wish>, start: bool },
-    Start { job: usize, confined: bool },
-    Stop { job: usize, confined: bool },
-    Delete { job: usize, confined: bool },
-    Clear { confined: bool },
-    List { status: Option<JobStatus>, is_python: bool, confined: bool, limit: usize },
-    SignIn { runner: usize },
-    SignOut { session: usize },
-    Drain { runner: usize, draining: bool },
-    Take { runner: usize, lane: usize, priority: Priority },
-    Exchange { session: usize, reports: Vec<(usize, Report)>, claim: Option<(usize, usize, bool)> },
-    Renew { session: usize, forgets: Option<usize> },
-    Log { attempt: usize, lines: usize },
-    Advance { ms: i64 },
+    Create {
+        jobs: Vec<Wish>,
+        start: bool,
+    },
+    Start {
+        job: usize,
+        confined: bool,
+    },
+    Stop {
+        job: usize,
+        confined: bool,
+    },
+    Delete {
+        job: usize,
+        confined: bool,
+    },
+    Clear {
+        confined: bool,
+    },
+    List {
+        status: Option<JobStatus>,
+        is_python: bool,
+        confined: bool,
+        limit: usize,
+    },
+    SignIn {
+        runner: usize,
+    },
+    SignOut {
+        session: usize,
+    },
+    Drain {
+        runner: usize,
+        draining: bool,
+    },
+    Take {
+        runner: usize,
+        lane: usize,
+        priority: Priority,
+    },
+    Exchange {
+        session: usize,
+        reports: Vec<(usize, Report)>,
+        claim: Option<(usize, usize, bool)>,
+    },
+    Renew {
+        session: usize,
+        forgets: Option<usize>,
+    },
+    Log {
+        attempt: usize,
+        lines: usize,
+    },
+    Advance {
+        ms: i64,
+    },
+    /// The store is away.
+    Lose {
+        ms: i64,
+    },
     Sweep,
 }
 
@@ -128,6 +174,7 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(session, forgets)| Call::Renew { session, forgets }),
         2 => (any::<usize>(), 1..4usize).prop_map(|(attempt, lines)| Call::Log { attempt, lines }),
         4 => select(vec![1, 500, 6_000, 11_000, 4_000_000]).prop_map(|ms| Call::Advance { ms }),
+        1 => select(vec![500, 3_001, 11_000]).prop_map(|ms| Call::Lose { ms }),
         3 => Just(Call::Sweep),
     ]
 }
@@ -257,6 +304,12 @@ impl<'a> Twin<'a> {
                 self.model.advance(*ms).await;
                 self.redis.advance(*ms).await;
                 // What has ended may be over its retention now.
+                return self.before.values().filter(|job| job.status.is_ended()).map(|job| job.id).collect();
+            }
+            Call::Lose { ms } => {
+                self.now_ms += ms;
+                self.model.lose(*ms).await;
+                self.redis.lose(*ms).await;
                 return self.before.values().filter(|job| job.status.is_ended()).map(|job| job.id).collect();
             }
             Call::Sweep => {

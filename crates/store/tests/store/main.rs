@@ -13,6 +13,7 @@ mod concurrency;
 mod confining;
 mod creating;
 mod finishing;
+mod hands;
 mod listing;
 mod logging;
 mod outages;

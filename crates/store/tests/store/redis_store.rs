@@ -17,6 +17,7 @@ use redis::Commands;
 use crate::fixture::{BEGIN, Fixture};
 
 const TEST_CLOCK: &str = "hero:meta:test_clock";
+const SWEPT_AT: &str = "hero:meta:swept_at";
 const QUEUE: &str = "hero:q:work:type:";
 const INFLIGHT: &str = "hero:q:inflight:";
 
@@ -67,6 +68,13 @@ impl Fixture for OnRedis {
     }
 
     async fn advance(&self, ms: i64) {
+        self.lose(ms).await;
+        let mut behind = self.behind();
+        let now: i64 = behind.get(TEST_CLOCK).expect("a clock");
+        redis::cmd("SET").arg(SWEPT_AT).arg(now).arg("XX").exec(&mut *behind).expect("a sweep is noted");
+    }
+
+    async fn lose(&self, ms: i64) {
         let mut behind = self.behind();
         behind.incr::<_, _, i64>(TEST_CLOCK, ms).expect("the clock moves");
         redis::cmd("EVAL").arg(AGE_KEYS).arg(0).arg(ms).exec(&mut *behind).expect("keys age");
@@ -106,7 +114,9 @@ pub(crate) fn places(redis: &mut redis::Connection) -> Places {
         } else if let Some(runner) = key.strip_prefix(INFLIGHT) {
             let ids = living(redis, &key, &mut statuses, &[JobStatus::Dispatched, JobStatus::Started]);
             if !ids.is_empty() {
-                places.inflight.insert(runner.parse().expect("a runner id"), ids);
+                // What was taken from a circle's queue stands in a list beside the others.
+                let runner = runner.split_once(":group:").map_or(runner, |(runner, _)| runner);
+                places.inflight.entry(runner.parse().expect("a runner id")).or_default().extend(ids);
             }
         }
     }

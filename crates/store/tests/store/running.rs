@@ -16,6 +16,8 @@ promises![
     a_renewal_is_seen,
     a_lease_is_over_when_it_is_not_renewed,
     a_renewed_lease_holds,
+    a_lease_that_ran_out_while_the_store_was_away_is_given_once_more,
+    a_runner_that_stays_away_after_an_outage_is_lost,
     a_lost_runners_jobs_go_back_to_the_head,
     a_lost_runners_taken_job_goes_back,
     a_job_lost_too_often_ends,
@@ -101,6 +103,35 @@ async fn a_renewed_lease_holds<F: Fixture>(w: World<F>) {
     }
     w.finish(&session, &claimed).await;
     assert_eq!(w.job(id).await.attempt, 1);
+}
+
+async fn a_lease_that_ran_out_while_the_store_was_away_is_given_once_more<F: Fixture>(w: World<F>) {
+    let id = w.submit(osis()).await;
+    let session = w.runner("a").await;
+    let claimed = w.claim_one(&session).await;
+    w.settle().await;
+    w.lose(2 * LEASE_MS).await;
+    let swept = w.settle().await;
+    assert_eq!((swept.requeued, swept.ended), (0, 0), "its runner could not renew");
+    assert_eq!(w.runners().await.unwrap()[0].lease_until, at(3 * LEASE_MS));
+    w.advance(LEASE_MS - 1).await;
+    assert_eq!(w.settle().await.requeued, 0);
+    w.renew(&session, 1, &[id]).await.unwrap();
+    w.finish(&session, &claimed).await;
+    assert_eq!(w.job(id).await.attempt, 1);
+}
+
+async fn a_runner_that_stays_away_after_an_outage_is_lost<F: Fixture>(w: World<F>) {
+    let id = w.submit(osis()).await;
+    let session = w.runner("a").await;
+    w.claim_one(&session).await;
+    w.settle().await;
+    w.lose(2 * LEASE_MS).await;
+    w.settle().await;
+    w.advance(LEASE_MS).await;
+    assert_eq!(w.settle().await.requeued, 1, "one lease more, not two");
+    assert_eq!(w.queued().await, [id]);
+    assert!(matches!(w.renew(&session, 1, &[id]).await, Err(Error::RunnerReplaced(_))));
 }
 
 async fn a_lost_runners_jobs_go_back_to_the_head<F: Fixture>(w: World<F>) {

@@ -108,6 +108,11 @@ impl<F: Fixture> World<F> {
         self.fixture.advance(ms).await;
     }
 
+    /// Time goes by while the store is away.
+    pub(crate) async fn lose(&self, ms: i64) {
+        self.fixture.lose(ms).await;
+    }
+
     pub(crate) async fn places(&self) -> Places {
         self.fixture.places().await
     }
