@@ -8,7 +8,10 @@ use hero_redis::RedisConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{OutputLimits, osis::OsisConfig, python::PythonConfig};
+use crate::{
+    engine::{OutputLimits, osis::OsisConfig, python::PythonConfig},
+    sandbox::SandboxConfig,
+};
 
 const ADMIN_PORT: u16 = 9082;
 const GRPC_PORT: u16 = 8082;
@@ -35,6 +38,8 @@ pub struct RunnerConfig {
     pub osis: OsisConfig,
     /// Python: a process per job.
     pub python: PythonConfig,
+    /// What scripts with a process of their own are kept in.
+    pub sandbox: SandboxConfig,
     /// The admin port.
     pub admin: AdminConfig,
     /// Logs, metrics and traces.
@@ -55,6 +60,7 @@ impl Default for RunnerConfig {
             limits: LimitsConfig::default(),
             osis: OsisConfig::default(),
             python: PythonConfig::default(),
+            sandbox: SandboxConfig::default(),
             admin: AdminConfig::at(ADMIN_PORT),
             telemetry: TelemetryConfig::default(),
             drain: DrainConfig::default(),
@@ -158,6 +164,7 @@ impl Validate for RunnerConfig {
         ] {
             ensure((1..=most).contains(&value), key, format!("it must be between 1 and {most}"))?;
         }
+        self.sandbox.validate().map_err(|invalid| invalid.within("sandbox"))?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
         self.validate_chassis()
     }

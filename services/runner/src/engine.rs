@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use hero_domain::{ErrorKind, ScriptType};
 use hero_store::Outcome;
 
-use crate::{attempt::Run, config::RunnerConfig};
+use crate::{attempt::Run, config::RunnerConfig, sandbox::Sandbox};
 
-pub(crate) mod child;
 pub mod osis;
 pub mod python;
 
@@ -39,13 +38,13 @@ pub struct NotOffered {
 
 impl Engines {
     /// Prepares an engine for each configured type, and says which ones this machine cannot offer.
-    pub async fn find(config: &RunnerConfig) -> (Self, Vec<NotOffered>) {
+    pub async fn find(config: &RunnerConfig, sandbox: &Sandbox) -> (Self, Vec<NotOffered>) {
         let mut engines = Self::default();
         let mut not_offered = Vec::new();
         for &script_type in &config.script_types {
             let engine: Result<Arc<dyn Engine>, String> = match script_type {
                 ScriptType::Osis => Ok(Arc::new(osis::Osis::new(&config.osis, config.limits()))),
-                ScriptType::Python => python::Python::find(&config.python, config.limits())
+                ScriptType::Python => python::Python::find(&config.python, sandbox, config.limits())
                     .await
                     .map(|engine| Arc::new(engine) as Arc<dyn Engine>),
                 ScriptType::Sal | ScriptType::V => Err("there is no engine for it yet".to_owned()),

@@ -8,6 +8,7 @@
 
 mod attempt;
 mod backoff;
+mod child;
 mod config;
 pub mod engine;
 mod holdings;
@@ -15,6 +16,7 @@ mod lane;
 mod lease;
 mod log;
 mod runner;
+pub mod sandbox;
 #[cfg(test)]
 mod trial;
 

@@ -23,6 +23,7 @@ use crate::{
     lane::{Lane, Mode, Shift},
     lease::Keeper,
     log,
+    sandbox::{self, Sandbox},
 };
 
 /// What is kept of the grace to report the ends of the jobs that had to be cut short.
@@ -56,7 +57,9 @@ impl Service for Runner {
         let listener =
             Listener::bind(&config.listen).await.context("the runner's gRPC port (`listen`) is not free")?;
         let store = Store::connect(&config.redis).context("the address of Redis (`redis.url`)")?;
-        let (engines, not_offered) = Engines::find(&config).await;
+        let sandbox = Sandbox::prepare(&config.sandbox)?;
+        announce(&sandbox, config.sandbox.mode);
+        let (engines, not_offered) = Engines::find(&config, &sandbox).await;
         for missing in &not_offered {
             tracing::error!(script_type = %missing.script_type, why = missing.why, "NOT OFFERED: jobs of this type wait for another runner");
         }
@@ -77,6 +80,22 @@ impl Service for Runner {
         let worker = Worker { config, id, store, engines, job_store };
         let (served, ()) = tokio::join!(health, worker.work(shutdown));
         served
+    }
+}
+
+/// Says what scripts are kept in, loudly when that is less than it should be.
+fn announce(sandbox: &Sandbox, mode: sandbox::Mode) {
+    let layers = sandbox.layers();
+    match mode {
+        sandbox::Mode::None => {
+            tracing::warn!("sandbox.mode is `none`: SCRIPTS MAY DO WHAT THE RUNNER MAY, and read what it may")
+        }
+        _ if layers.missing().is_empty() => tracing::info!(%layers, "scripts run in a sandbox"),
+        _ => tracing::warn!(
+            %layers,
+            missing = layers.missing().join("; "),
+            "THE SANDBOX IS NOT WHOLE, and sandbox.mode is `best-effort`: scripts run nevertheless"
+        ),
     }
 }
 

@@ -1,30 +1,38 @@
-//! Python: each script in a `python3` of its own, as the leader of a process group, in a private directory that
-//! is its home and goes with it.
+//! Python: each script in a `python3` of its own, as the leader of a process group, in the sandbox, with a
+//! private directory that is its home and goes with it.
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use hero_domain::{ErrorKind, ScriptType};
-use hero_store::{Claimed, Outcome};
-use rustix::fs::{Mode, OFlags, open};
+use hero_domain::ScriptType;
+use hero_store::Outcome;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Engine, OutputLimits, child};
-use crate::attempt::Run;
+use super::{Engine, OutputLimits};
+use crate::{
+    attempt::Run,
+    child,
+    sandbox::{Home, Needs, Policy, Sandbox},
+};
 
-/// Runs the file `script.py` of the directory it is started in.
-const BOOTSTRAP: &str = include_str!("python/bootstrap.py");
-/// Says where the interpreter really is (the name on PATH may be a shell script in front of it).
-const PROBE: &str = "import sys; print(sys.executable); print('.'.join(map(str, sys.version_info[:3])))";
+/// The module that scripts import as `hero`.
+const HERO: &str = include_str!("python/hero.py");
+/// Runs the job.
+const RUNTIME: &str = include_str!("python/runtime.py");
+/// Says where the interpreter really is (the name on PATH may be a shell script in front of it), and which
+/// directories it needs.
+const PROBE: &str = "import sys, sysconfig\n\
+    print('.'.join(map(str, sys.version_info[:3])))\n\
+    print(sys.executable)\n\
+    for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, *sysconfig.get_paths().values()}:\n\
+    \x20   if path: print(path)";
 /// An interpreter that does not start within this time is not there.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -38,18 +46,11 @@ pub struct PythonConfig {
     pub interpreter: PathBuf,
     /// The PATH that scripts see.
     pub path: String,
-    /// Where the directories of jobs are made; empty: the system's directory for temporary files.
-    pub work_dir: PathBuf,
 }
 
 impl Default for PythonConfig {
     fn default() -> Self {
-        Self {
-            slots: 0,
-            interpreter: "python3".into(),
-            path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
-            work_dir: PathBuf::new(),
-        }
+        Self { slots: 0, interpreter: "python3".into(), path: "/usr/local/bin:/usr/bin:/bin".to_owned() }
     }
 }
 
@@ -62,44 +63,43 @@ pub struct Python {
 struct Shared {
     interpreter: PathBuf,
     path: String,
-    work_dir: PathBuf,
+    policy: Policy,
     limits: OutputLimits,
+    program: String,
+}
+
+/// What an interpreter says of itself.
+struct Interpreter {
+    version: String,
+    executable: PathBuf,
+    directories: Vec<PathBuf>,
 }
 
 impl Python {
-    /// Looks for the interpreter.
+    /// Looks for the interpreter and tries it in the sandbox.
     ///
     /// # Errors
     /// Why there is none, and what to do.
-    pub async fn find(config: &PythonConfig, limits: OutputLimits) -> Result<Self, String> {
-        let name = config.interpreter.display();
-        let hint = "install Python 3, or set python.interpreter to where it is";
-        let probe = Command::new(&config.interpreter).args(["-c", PROBE]).kill_on_drop(true).output();
-        let answer = match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(format!("`{name}` does not start ({error}); {hint}")),
-            Err(_) => return Err(format!("`{name}` did not answer within {PROBE_TIMEOUT:?}; {hint}")),
+    pub async fn find(
+        config: &PythonConfig,
+        sandbox: &Sandbox,
+        limits: OutputLimits,
+    ) -> Result<Self, String> {
+        let found = Interpreter::ask(config).await?;
+        let mut readable = found.directories;
+        readable.push(found.executable.clone());
+        let policy = sandbox
+            .policy(Needs { readable, ..Needs::default() })
+            .map_err(|error| format!("its sandbox cannot be built: {error}"))?;
+        let shared = Shared {
+            interpreter: found.executable,
+            path: config.path.clone(),
+            policy,
+            limits,
+            program: program("main()"),
         };
-        let words = String::from_utf8_lossy(&answer.stdout);
-        let mut lines = words.lines();
-        match (lines.next(), lines.next()) {
-            (Some(executable), Some(version)) if version.starts_with("3.") && !executable.is_empty() => {
-                let work_dir = if config.work_dir.as_os_str().is_empty() {
-                    std::env::temp_dir()
-                } else {
-                    config.work_dir.clone()
-                };
-                let shared =
-                    Shared { interpreter: executable.into(), path: config.path.clone(), work_dir, limits };
-                Ok(Self { shared: Arc::new(shared), version: version.to_owned() })
-            }
-            (_, Some(version)) => Err(format!("`{name}` is Python {version}; {hint}")),
-            _ => Err(format!(
-                "`{name}` is not a working Python 3 ({}: {}); {hint}",
-                answer.status,
-                String::from_utf8_lossy(&answer.stderr).trim()
-            )),
-        }
+        shared.try_in_sandbox().await?;
+        Ok(Self { shared: Arc::new(shared), version: found.version })
     }
 
     /// The interpreter's version.
@@ -129,92 +129,79 @@ impl Engine for Python {
     }
 }
 
+impl Interpreter {
+    async fn ask(config: &PythonConfig) -> Result<Self, String> {
+        let name = config.interpreter.display();
+        let hint = "install Python 3, or set python.interpreter to where it is";
+        let probe = Command::new(&config.interpreter).args(["-c", PROBE]).kill_on_drop(true).output();
+        let answer = match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(format!("`{name}` does not start ({error}); {hint}")),
+            Err(_) => return Err(format!("`{name}` did not answer within {PROBE_TIMEOUT:?}; {hint}")),
+        };
+        let words = String::from_utf8_lossy(&answer.stdout);
+        let mut lines = words.lines();
+        match (lines.next(), lines.next()) {
+            (Some(version), Some(executable)) if version.starts_with("3.") && !executable.is_empty() => {
+                let directories = lines.map(PathBuf::from).collect();
+                Ok(Self { version: version.to_owned(), executable: executable.into(), directories })
+            }
+            (Some(version), _) => Err(format!("`{name}` is Python {version}; {hint}")),
+            _ => Err(format!(
+                "`{name}` is not a working Python 3 ({}: {}); {hint}",
+                answer.status,
+                String::from_utf8_lossy(&answer.stderr).trim()
+            )),
+        }
+    }
+}
+
+/// The text that an interpreter is started with.
+fn program(call: &str) -> String {
+    // A text in JSON is a text in Python, too.
+    format!("HERO = {}\n{RUNTIME}\n{call}\n", serde_json::Value::from(HERO))
+}
+
 impl Shared {
+    /// Whether the interpreter starts where the jobs will.
+    async fn try_in_sandbox(&self) -> Result<(), String> {
+        let name = self.interpreter.display();
+        let hint = "sandbox.readable names what else scripts may read";
+        let failed =
+            |error: std::io::Error| format!("`{name}` does not start in the sandbox ({error}); {hint}");
+        let home = self.policy.home().map_err(failed)?;
+        let mut command = Command::new(&self.interpreter);
+        command.args(["-B", "-c", "import json, os, sys, types"]).env_clear().current_dir(home.path());
+        self.policy.confine(command.as_std_mut(), &home, PROBE_TIMEOUT, Vec::new()).map_err(failed)?;
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, command.kill_on_drop(true).output()).await;
+        match answer {
+            Ok(Ok(answer)) if answer.status.success() => Ok(()),
+            Ok(Ok(answer)) => Err(format!(
+                "`{name}` does not work in the sandbox ({}: {}); {hint}",
+                answer.status,
+                String::from_utf8_lossy(&answer.stderr).trim()
+            )),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(format!("`{name}` did not answer in the sandbox within {PROBE_TIMEOUT:?}")),
+        }
+    }
+
     async fn execute(&self, run: &Run) -> Outcome {
         if let Some(interrupt) = run.attempt().interrupt() {
             return run.attempt().outcome_of(interrupt, None);
         }
-        let home = match Home::make(&self.work_dir, &run.job) {
+        let home = match self.policy.home() {
             Ok(home) => home,
-            Err(error) => return not_prepared(&self.work_dir, &error),
+            Err(error) => return child::not_prepared(&error),
         };
-        let remains = child::run(self.command(&home, &run.job), run, self.limits).await;
-        match home.why_invalid().filter(|_| remains.has_failed()) {
-            Some(error) => Outcome::Failed { kind: ErrorKind::InvalidScript, error, output: None },
-            None => remains.outcome(run, self.limits, "Python"),
-        }
+        let remains = child::run(self.command(&home, run), &self.policy, &home, run, self.limits).await;
+        remains.outcome(run, self.limits, "Python")
     }
 
-    fn command(&self, home: &Home, job: &Claimed) -> Command {
-        let mut command = Command::new(&self.interpreter);
-        // -B: no caches of bytecode in a directory that is about to go.
-        command.args(["-B", "-c", BOOTSTRAP]).current_dir(home.path()).env_clear();
+    fn command(&self, home: &Home, run: &Run) -> Command {
+        let mut command = child::command(&self.interpreter, &self.path, home, &run.job);
+        // -B: no caches of bytecode in a directory that is about to go. -u: lines are in the log when printed.
+        command.args(["-B", "-u", "-c", &self.program]);
         command
-            .env("PATH", &self.path)
-            .env("LANG", "C.UTF-8")
-            .env("PYTHONUNBUFFERED", "1")
-            .envs(&job.env_vars)
-            .env("HOME", home.path())
-            .env("TMPDIR", home.path())
-            .env("CALLER_ID", &job.caller_id)
-            .env("CONTEXT_ID", &job.context_id)
-            .env("JOB_ID", job.id.to_string());
-        command
-    }
-}
-
-fn not_prepared(work_dir: &Path, error: &std::io::Error) -> Outcome {
-    tracing::error!(%error, work_dir = %work_dir.display(), "cannot make a directory for a job");
-    Outcome::Failed {
-        kind: ErrorKind::ScriptFailed,
-        error: format!("the runner could not make a directory for the script: {error}"),
-        output: None,
-    }
-}
-
-/// The private directory of one job.
-struct Home {
-    dir: Option<TempDir>,
-    path: PathBuf,
-}
-
-impl Home {
-    fn make(work_dir: &Path, job: &Claimed) -> std::io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("hero-job-").tempdir_in(work_dir)?;
-        let path = dir.path().to_owned();
-        std::fs::write(path.join("script.py"), &job.script)?;
-        Ok(Self { dir: Some(dir), path })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What the bootstrap found wrong with the script before it ran it.
-    fn why_invalid(&self) -> Option<String> {
-        /// An error message is shorter.
-        const MOST_BYTES: u64 = 4 << 10;
-        // The script may have put anything there: a pipe must not block us, nor a link lead elsewhere.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = std::fs::File::from(open(self.path.join(".invalid"), flags, Mode::empty()).ok()?);
-        let mut text = String::new();
-        file.take(MOST_BYTES).read_to_string(&mut text).ok()?;
-        Some(text).filter(|text| !text.is_empty())
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let Some(dir) = self.dir.take() else { return };
-        let remove = move || {
-            if let Err(error) = dir.close() {
-                tracing::warn!(%error, "the directory of a job is still there");
-            }
-        };
-        // A script may have left any number of files.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
     }
 }

@@ -16,7 +16,7 @@ const TAIL_BYTES: usize = 4 << 10;
 
 /// The output is larger than it may be.
 #[derive(Debug)]
-pub(super) struct TooLarge;
+pub(crate) struct TooLarge;
 
 /// One of a child's two outputs.
 pub(super) struct Stream {
