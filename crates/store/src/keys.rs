@@ -2,7 +2,7 @@
 
 use hero_domain::{CircleKey, JobId, JobLimits, Priority, RunnerId, ScheduleId, ScriptType};
 
-use crate::Lane;
+use crate::{Lane, ObjectName};
 
 pub(crate) const JOB: &str = "hero:job:";
 const LOGS: &str = ":logs";
@@ -34,6 +34,12 @@ const SCHEDULES_CONTEXT: &str = "hero:schedules:context:";
 const SWEPT_AT: &str = "hero:meta:swept_at";
 /// When the latest time without sweeps was over.
 const BACK_AT: &str = "hero:meta:back_at";
+const OBJECTS: &str = "hero:osis:objects:";
+const OBJECT_IDS: &str = "hero:osis:ids:";
+const OBJECT_FIELDS: &str = "hero:osis:fields:";
+const OBJECT_INDEX: &str = "hero:osis:index:";
+const OBJECT_COUNTERS: &str = "hero:osis:counters:";
+const OBJECT_USAGE: &str = "hero:osis:usage:";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
@@ -76,6 +82,12 @@ pub(crate) fn as_lua() -> String {
         ("SCHEDULES_CONTEXT", SCHEDULES_CONTEXT),
         ("SWEPT_AT", SWEPT_AT),
         ("BACK_AT", BACK_AT),
+        ("OBJECTS", OBJECTS),
+        ("OBJECT_IDS", OBJECT_IDS),
+        ("OBJECT_FIELDS", OBJECT_FIELDS),
+        ("OBJECT_INDEX", OBJECT_INDEX),
+        ("OBJECT_COUNTERS", OBJECT_COUNTERS),
+        ("OBJECT_USAGE", OBJECT_USAGE),
         ("SWEEP_PLACE", SWEEP_PLACE),
         ("WAITING_PLACE", WAITING_PLACE),
         ("TEST_CLOCK", TEST_CLOCK),
@@ -116,6 +128,14 @@ pub(crate) fn schedule(id: ScheduleId) -> String {
 
 pub(crate) fn context_schedules(context: &str) -> String {
     [SCHEDULES_CONTEXT, context].concat()
+}
+
+pub(crate) fn objects(collection: &ObjectName, context: &str) -> String {
+    [OBJECTS, collection.as_str(), ":", context].concat()
+}
+
+pub(crate) fn object_counters(context: &str) -> String {
+    [OBJECT_COUNTERS, context].concat()
 }
 
 pub(crate) fn context_index(context: &str) -> String {

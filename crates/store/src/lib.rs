@@ -16,6 +16,7 @@ mod list;
 mod log;
 #[cfg(feature = "model")]
 pub mod model;
+mod objects;
 #[cfg(feature = "model")]
 mod probe;
 mod record;
@@ -31,6 +32,9 @@ pub use api::*;
 pub use error::Error;
 pub use fitness::Fitness;
 pub use keys::LONGEST_SWEEP_PAUSE_MS;
+pub use objects::{
+    Expected, Object, ObjectError, ObjectLimits, ObjectName, ObjectPage, ObjectResult, Objects, Revision,
+};
 pub use store::{QueueDepth, Store};
 pub use strays::Strays;
 pub use waits::{Waits, Watch};

@@ -35,11 +35,18 @@ pub(crate) struct Scripts {
     pub(crate) sweep: Script,
     pub(crate) stray: Script,
     pub(crate) take: Script,
+    pub(crate) object_put: Script,
+    pub(crate) object_delete: Script,
+    pub(crate) object_list: Script,
+    pub(crate) object_find: Script,
+    pub(crate) object_index: Script,
+    pub(crate) counter_add: Script,
 }
 
 const CREATE: &str = include_str!("scripts/create.lua");
 const EVENTS: &str = include_str!("scripts/events.lua");
 const JOBS: &str = include_str!("scripts/jobs.lua");
+const OBJECTS: &str = include_str!("scripts/objects.lua");
 const SESSION: &str = include_str!("scripts/session.lua");
 const TAKE_BACK: &str = include_str!("scripts/take_back.lua");
 const TIME_TEXT: &str = include_str!("scripts/time_text.lua");
@@ -80,6 +87,12 @@ impl Scripts {
             sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
             stray: script(&[JOBS, TAKE_BACK, include_str!("scripts/stray.lua")]),
             take: script(&[include_str!("scripts/take.lua")]),
+            object_put: script(&[OBJECTS, include_str!("scripts/object_put.lua")]),
+            object_delete: script(&[OBJECTS, include_str!("scripts/object_delete.lua")]),
+            object_list: script(&[OBJECTS, include_str!("scripts/object_list.lua")]),
+            object_find: script(&[OBJECTS, include_str!("scripts/object_find.lua")]),
+            object_index: script(&[OBJECTS, include_str!("scripts/object_index.lua")]),
+            counter_add: script(&[include_str!("scripts/counter_add.lua")]),
         }
     }
 }

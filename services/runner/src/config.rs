@@ -165,6 +165,11 @@ impl Validate for RunnerConfig {
             ensure((1..=most).contains(&value), key, format!("it must be between 1 and {most}"))?;
         }
         self.sandbox.validate().map_err(|invalid| invalid.within("sandbox"))?;
+        ensure(
+            (1..=16 << 20).contains(&osis.objects.max_object_bytes),
+            "osis.objects.max_object_bytes",
+            "it must be between 1 and 16777216",
+        )?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
         self.validate_chassis()
     }

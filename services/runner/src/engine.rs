@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hero_domain::{ErrorKind, ScriptType};
-use hero_store::Outcome;
+use hero_store::{Outcome, Store};
 
 use crate::{attempt::Run, config::RunnerConfig, sandbox::Sandbox};
 
@@ -38,12 +38,15 @@ pub struct NotOffered {
 
 impl Engines {
     /// Prepares an engine for each configured type, and says which ones this machine cannot offer.
-    pub async fn find(config: &RunnerConfig, sandbox: &Sandbox) -> (Self, Vec<NotOffered>) {
+    pub async fn find(config: &RunnerConfig, sandbox: &Sandbox, store: &Store) -> (Self, Vec<NotOffered>) {
         let mut engines = Self::default();
         let mut not_offered = Vec::new();
         for &script_type in &config.script_types {
             let engine: Result<Arc<dyn Engine>, String> = match script_type {
-                ScriptType::Osis => Ok(Arc::new(osis::Osis::new(&config.osis, config.limits()))),
+                ScriptType::Osis => {
+                    let objects = osis::ObjectAccess::new(store.clone(), config.osis.objects);
+                    Ok(Arc::new(osis::Osis::new(&config.osis, config.limits(), Some(&objects))))
+                }
                 ScriptType::Python => python::Python::find(&config.python, sandbox, config.limits())
                     .await
                     .map(|engine| Arc::new(engine) as Arc<dyn Engine>),

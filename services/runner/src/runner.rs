@@ -59,7 +59,7 @@ impl Service for Runner {
         let store = Store::connect(&config.redis).context("the address of Redis (`redis.url`)")?;
         let sandbox = Sandbox::prepare(&config.sandbox)?;
         announce(&sandbox, config.sandbox.mode);
-        let (engines, not_offered) = Engines::find(&config, &sandbox).await;
+        let (engines, not_offered) = Engines::find(&config, &sandbox, &store).await;
         for missing in &not_offered {
             tracing::error!(script_type = %missing.script_type, why = missing.why, "NOT OFFERED: jobs of this type wait for another runner");
         }

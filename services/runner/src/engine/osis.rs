@@ -4,6 +4,7 @@
 mod cache;
 mod helper;
 mod memory;
+mod objects;
 mod outcome;
 mod pool;
 mod sandbox;
@@ -13,10 +14,11 @@ mod tests;
 use std::{panic::AssertUnwindSafe, thread::available_parallelism};
 
 use hero_domain::ScriptType;
-use hero_store::Outcome;
+use hero_store::{ObjectLimits, Outcome};
 use rhai::Scope;
 use serde::{Deserialize, Serialize};
 
+pub use self::objects::ObjectAccess;
 use self::{cache::Scripts, pool::Pool};
 use super::{Engine, OutputLimits};
 use crate::attempt::Run;
@@ -45,6 +47,8 @@ pub struct OsisConfig {
     pub max_operations: u64,
     /// Memory for compiled scripts, in bytes, roughly.
     pub script_cache_bytes: u64,
+    /// What the objects of one context may take.
+    pub objects: ObjectLimits,
 }
 
 impl Default for OsisConfig {
@@ -60,6 +64,7 @@ impl Default for OsisConfig {
             max_memory_bytes: 128 << 20,
             max_operations: 0,
             script_cache_bytes: 64 << 20,
+            objects: ObjectLimits::default(),
         }
     }
 }
@@ -70,11 +75,11 @@ pub struct Osis {
 }
 
 impl Osis {
-    /// Builds the engine and starts its threads.
+    /// Builds the engine and starts its threads. Without access, scripts have no objects.
     #[must_use]
-    pub fn new(config: &OsisConfig, limits: OutputLimits) -> Self {
+    pub fn new(config: &OsisConfig, limits: OutputLimits, objects: Option<&ObjectAccess>) -> Self {
         let interpreter = Interpreter {
-            rhai: sandbox::engine(config),
+            rhai: sandbox::engine(config, objects),
             scripts: Scripts::new(config.script_cache_bytes),
             limits,
             max_memory_bytes: config.max_memory_bytes,

@@ -2,5 +2,6 @@
 
 mod drain;
 mod jobs;
+mod objects;
 mod outages;
 mod setup;

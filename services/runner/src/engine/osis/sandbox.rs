@@ -13,7 +13,7 @@ use rhai::{
     Dynamic, Engine, EvalAltResult, ImmutableString, Position, module_resolvers::DummyModuleResolver,
 };
 
-use super::{OsisConfig, helper, memory::Mark};
+use super::{ObjectAccess, OsisConfig, helper, memory::Mark, objects};
 use crate::attempt::Run;
 
 /// A script is asked to end, and the clock looked at, once in so many steps.
@@ -56,7 +56,7 @@ fn is_interrupted() -> bool {
 }
 
 /// The interpreter.
-pub(super) fn engine(config: &OsisConfig) -> Engine {
+pub(super) fn engine(config: &OsisConfig, access: Option<&ObjectAccess>) -> Engine {
     let mut engine = Engine::new();
     engine
         .set_max_call_levels(config.max_call_levels)
@@ -90,6 +90,7 @@ pub(super) fn engine(config: &OsisConfig) -> Engine {
     engine.register_fn("sleep", |seconds: f64| sleep(seconds));
     bound_replace(&mut engine, config.max_string_bytes);
     helper::register(&mut engine);
+    objects::register(&mut engine, access);
     engine
 }
 

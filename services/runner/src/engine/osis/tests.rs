@@ -13,7 +13,7 @@ use crate::{
 const LIMITS: OutputLimits = OutputLimits { max_output_bytes: 8 << 20 };
 
 fn osis() -> Osis {
-    Osis::new(&OsisConfig::default(), LIMITS)
+    Osis::new(&OsisConfig::default(), LIMITS, None)
 }
 
 fn job(script: &str) -> Claimed {
@@ -162,7 +162,7 @@ async fn deep_values_do_no_harm() {
     assert!(matches!(verdict.outcome, Outcome::Finished { .. } | Outcome::Failed { .. }), "{verdict:?}");
     let config = OsisConfig { max_array_elements: 1_000, max_map_members: 1_000, ..OsisConfig::default() };
     for script in ["let a = []; loop { a = [a]; }", "let m = #{}; loop { m = #{m: m}; }"] {
-        let verdict = Trial::start(&Osis::new(&config, LIMITS), job(script)).ended().await;
+        let verdict = Trial::start(&Osis::new(&config, LIMITS, None), job(script)).ended().await;
         assert!(verdict.error(ErrorKind::ScriptFailed).contains("too large"), "{script}");
     }
 }
@@ -177,7 +177,7 @@ async fn values_that_are_small_each_and_huge_together_fail_in_words() {
     ] {
         let config = OsisConfig { max_memory_bytes: 64 << 20, ..OsisConfig::default() };
         let verdict =
-            Trial::start(&Osis::new(&config, LIMITS), job(&format!("{big} {script}"))).ended().await;
+            Trial::start(&Osis::new(&config, LIMITS, None), job(&format!("{big} {script}"))).ended().await;
         let error = verdict.error(ErrorKind::ScriptFailed);
         assert!(error.contains("more memory than 67108864 bytes"), "{script}: {error}");
     }
@@ -197,7 +197,7 @@ async fn a_replace_that_would_explode_fails_in_words() {
 
 #[tokio::test]
 async fn an_output_that_is_too_large_is_refused() {
-    let osis = Osis::new(&OsisConfig::default(), OutputLimits { max_output_bytes: 10 });
+    let osis = Osis::new(&OsisConfig::default(), OutputLimits { max_output_bytes: 10 }, None);
     assert_eq!(Trial::start(&osis, job("\"0123456789\"")).ended().await.output(), "0123456789");
     let verdict = Trial::start(&osis, job("\"0123456789x\"")).ended().await;
     assert!(verdict.error(ErrorKind::OutputTooLarge).contains("10 bytes"));
@@ -205,7 +205,7 @@ async fn an_output_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_limit_of_steps_holds_when_it_is_set() {
-    let osis = Osis::new(&OsisConfig { max_operations: 1_000, ..OsisConfig::default() }, LIMITS);
+    let osis = Osis::new(&OsisConfig { max_operations: 1_000, ..OsisConfig::default() }, LIMITS, None);
     let verdict = Trial::start(&osis, job("loop { }")).ended().await;
     assert!(verdict.error(ErrorKind::ScriptFailed).contains("too many steps"));
 }
