@@ -52,10 +52,6 @@ pub(crate) struct Progress {
 /// What a script told until its end.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Its result.
-    pub(crate) result: Option<Value>,
-    /// Its progress, the last it told.
-    pub(crate) progress: Option<Progress>,
     /// Why its source is no program.
     pub(crate) invalid: Option<String>,
     /// A line was dropped, and the log has been told.
@@ -65,11 +61,15 @@ pub(crate) struct Told {
 impl Told {
     async fn hear(&mut self, line: &[u8], run: &Run) {
         match serde_json::from_slice(line) {
-            Ok(Message::Result(value)) => self.result = Some(value),
+            Ok(Message::Result(value)) => {
+                if let Err(why) = run.result(value.to_string()) {
+                    self.drop_line(run, &why).await;
+                }
+            }
             Ok(_) | Err(_) if line.len() > LINE_BYTES => self.drop_line(run, "it is too long").await,
             Ok(Message::Log(text)) => run.log(LogStream::Log, text).await,
             Ok(Message::Progress(progress)) if (0.0..=1.0).contains(&progress.fraction) => {
-                self.progress = Some(progress);
+                run.progress(progress.fraction, &progress.text);
             }
             Ok(Message::Progress(_)) => self.drop_line(run, "a fraction lies between 0 and 1").await,
             Ok(Message::Invalid(why)) => self.invalid = Some(why),
