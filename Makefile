@@ -16,7 +16,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt lint bench chaos setup
+.PHONY: help up test fmt lint bench chaos chart setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ bench: setup ## measure a job beside the floor of the same run, in an optimised 
 chaos: setup ## kill, freeze and restart parts of a node under load, and check what was promised (SECONDS=180 SEED=)
 	$(CARGO) build -p hero-gateway -p hero-supervisor -p hero-runner
 	$(CARGO) run -p hero-tests --example chaos -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart
+	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider tests/helm
+
+# What the tests from outside need.
+$(TOOLS)/e2e/ready: tests/requirements.txt
+	python3 -m venv $(TOOLS)/e2e || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv && python3 -m venv $(TOOLS)/e2e; }
+	$(TOOLS)/e2e/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # What the node and its tests need from outside: Redis, Python for Python jobs, a C compiler for building.
 # Nothing is installed that is there already.

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use hero_config::Secret;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -11,7 +12,8 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://[[user]:password@]host[:port][/database]`, or `unix:///path/to/redis.sock`.
+    /// `redis://[[user]:password@]host[:port][/database]`, or `unix:///path/to/redis.sock`; or `file:/path` of a file
+    /// that holds it.
     pub url: RedisUrl,
     /// How long an attempt to connect may take, in milliseconds.
     pub connect_timeout_ms: u64,
@@ -120,12 +122,15 @@ impl Serialize for RedisUrl {
 
 impl<'de> Deserialize<'de> for RedisUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        // It may hold a password, so like any secret it may be written as `file:/run/secrets/name`.
+        Secret::deserialize(deserializer)?.expose().parse().map_err(serde::de::Error::custom)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::value::{Error as ValueError, StringDeserializer};
+
     use super::RedisUrl;
 
     #[test]
@@ -142,6 +147,19 @@ mod tests {
         for text in ["unix:///run/redis.sock", "redis+unix:///run/redis.sock"] {
             assert_eq!(text.parse::<RedisUrl>().unwrap().to_string(), "unix:///run/redis.sock");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_password_may_stand_in_a_file() {
+        let file = std::env::temp_dir().join(format!("hero-redis-url-{}", std::process::id()));
+        std::fs::write(&file, "redis://:hunter2@10.0.0.7:6380\n").unwrap();
+        let read =
+            |text: String| serde::Deserialize::deserialize(StringDeserializer::<ValueError>::new(text));
+        let url: RedisUrl = read(format!("file:{}", file.display())).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(url.expose(), "redis://:hunter2@10.0.0.7:6380");
+        let gone: Result<RedisUrl, _> = read(format!("file:{}", file.display()));
+        assert!(gone.unwrap_err().to_string().contains("cannot read the secret's file"));
     }
 
     #[test]
