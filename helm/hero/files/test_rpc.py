@@ -22,7 +22,7 @@ def call(method, params):
 runners = call("list_runners", [])
 print(len(runners), "runners")
 if os.environ["RUN_JOB"] == "true":
-    result = call("run_job", {"script": "6 * 7" if os.environ["SCRIPT_TYPE"] == "OSIS" else "print(6 * 7)",
-                              "script_type": os.environ["SCRIPT_TYPE"], "timeout_s": 30})
+    script_type = os.environ["SCRIPT_TYPE"]
+    result = call("run_job", ["print(6 * 7)" if script_type == "Python" else "6 * 7", script_type])
     assert str(result).strip() == "42", result
     print("a job ran: 6 * 7 =", result)

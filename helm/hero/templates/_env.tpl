@@ -80,9 +80,15 @@ port: 8080
 redis_url: file:/etc/hero/redis/url
 insecure_no_auth: {{ not $root.auth.enabled }}
 enable_auth: {{ $root.auth.enabled }}
+{{- with $root.circles }}
+public_keys: {{ toJson . }}
+{{- end }}
 {{- else if eq $facts.service "supervisor" }}
 listen: {{ $listen }}
 grpc: {max_connection_age_ms: 300000}
+{{- with $root.circles }}
+circles: {{ toJson . }}
+{{- end }}
 {{- else if eq $facts.service "runner" }}
 script_types: {{ $values.scriptTypes | toJson }}
 {{- else }}
