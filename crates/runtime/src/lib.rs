@@ -24,7 +24,7 @@ pub use grpc::{ChannelConfig, GrpcConfig};
 pub use health::{Condition, Health};
 pub use hero_telemetry::{LogFormat, Telemetry, TelemetryConfig};
 pub use listen::{Address, Listener};
-pub use process::main;
+pub use process::{main, run};
 pub use service::{Addresses, Context, NoFlags, Service, VERSION, run_service};
 pub use shutdown::{DrainConfig, Shutdown, ShutdownTrigger};
 pub use tasks::Tasks;

@@ -4,6 +4,7 @@ use std::{
     backtrace::{Backtrace, BacktraceStatus},
     fmt::Display,
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     thread,
     time::Duration,
@@ -37,6 +38,13 @@ pub fn main<S: Service>() -> ExitCode {
             ExitCode::from(if error.use_stderr() { BAD_CONFIG } else { 0 })
         }
     }
+}
+
+/// Runs a service as this process with flags that another command line has read already.
+#[must_use]
+pub fn run<S: Service>(config: Option<PathBuf>, flags: S::Flags) -> ExitCode {
+    let cli = Cli { config, print_config: false, check_config: false, service: flags, command: None };
+    ExitCode::from(run_cli::<S>(cli))
 }
 
 fn run_cli<S: Service>(cli: Cli<S::Flags>) -> u8 {

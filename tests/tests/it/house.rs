@@ -16,6 +16,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (2, &["hero-jsonrpc", "hero-runtime", "hero-store", "hero-testing"]),
     (3, &["hero-gateway", "hero-runner", "hero-supervisor"]),
     (4, &["hero-bench", "hero-launcher", "hero-tests"]),
+    (5, &["hero-cli"]),
 ];
 /// For tests only, and for everybody's.
 const DEV_ONLY: &str = "hero-testing";
@@ -162,7 +163,7 @@ fn heavy_crates_stay_behind_their_doors() {
         ("tonic", &["hero-proto", "hero-runtime", "hero-supervisor", "hero-tests", "hero-bench"]),
         ("redis", &["hero-redis", "hero-store", "hero-testing", "hero-tests", "hero-bench"]),
         ("opentelemetry", &["hero-telemetry"]),
-        ("jsonrpsee", &["hero-jsonrpc", "hero-gateway", "hero-tests", "hero-bench"]),
+        ("jsonrpsee", &["hero-cli", "hero-jsonrpc", "hero-gateway", "hero-tests", "hero-bench"]),
         ("axum", &["hero-runtime", "hero-gateway"]),
         ("config", &["hero-config"]),
         ("rhai", &["hero-runner", "hero-bench"]),

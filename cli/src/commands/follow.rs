@@ -1,0 +1,131 @@
+//! Staying with a job: its log as it comes, then how it ended.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::script;
+use crate::{
+    args::{Run, Submit},
+    failure::{Failure, Result},
+    node::Node,
+    show::{self, Show, between, json, note, text},
+};
+
+/// The pause between two looks at the log of a job that runs.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Marks that a page of the log was cut.
+const CUT: &str = "[cut here: the log goes on]\n";
+
+pub(crate) async fn run(node: &Node, show: Show, run: &Run) -> Result {
+    let id = submit_script(node, script::job(&run.script)?).await?;
+    if run.quiet || show.json {
+        let job = node.call("wait_job", json!([id])).await?;
+        return tell_end(show, &job);
+    }
+    stay(node, show, &id).await
+}
+
+pub(crate) async fn submit(node: &Node, show: Show, submit: &Submit) -> Result {
+    let id = submit_script(node, script::job(&submit.script)?).await?;
+    if submit.follow {
+        note(&format!("job {id}"));
+        return stay(node, show, &id).await;
+    }
+    if show.json {
+        json(&json!({"job_id": id}));
+    } else {
+        show::say(&id);
+    }
+    Ok(())
+}
+
+async fn submit_script(node: &Node, job: Value) -> Result<String> {
+    let id = node.call("submit_job", json!([job])).await?;
+    id.as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow::anyhow!("the node answered a submit with {id}").into())
+}
+
+/// Shows a job's log as it comes, a sign of life meanwhile, and its end.
+async fn stay(node: &Node, show: Show, id: &str) -> Result {
+    let spinner = spinner(show, id);
+    let job = {
+        let spinner = spinner.clone();
+        follow(node, id, move |lines| spinner.suspend(|| show::write(lines))).await
+    };
+    spinner.finish_and_clear();
+    tell_end(show, &job?)
+}
+
+/// Shows a job's log until it has ended.
+pub(crate) async fn log(node: &Node, id: &str) -> Result<Value> {
+    follow(node, id, show::write).await
+}
+
+async fn follow(node: &Node, id: &str, tell: impl Fn(&str)) -> Result<Value> {
+    let mut shown = 0;
+    let ended = async {
+        loop {
+            match node.call("wait_job", json!([id])).await {
+                // The node does not wait for ever; we do.
+                Err(Failure::Refused { reason, .. }) if reason.as_deref() == Some("WAIT_TIMEOUT") => {}
+                answer => return answer,
+            }
+        }
+    };
+    tokio::pin!(ended);
+    loop {
+        let job = tokio::select! {
+            biased;
+            job = &mut ended => Some(job?),
+            () = tokio::time::sleep(LOOK_AGAIN) => None,
+        };
+        let logs = node.call("get_job_logs", json!([id])).await?;
+        let logs = text(&logs, "logs").unwrap_or_default();
+        let whole = logs.strip_suffix(CUT).unwrap_or(logs);
+        // What Python prints is its output, told at the end; here it would be told twice.
+        if let Some(new) = whole.get(shown..).filter(|new| !new.is_empty()) {
+            tell(new);
+            shown = whole.len();
+        }
+        if let Some(job) = job {
+            return Ok(job);
+        }
+    }
+}
+
+fn spinner(show: Show, id: &str) -> ProgressBar {
+    if !show.live {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(format!("job {id}"));
+    spinner.enable_steady_tick(LOOK_AGAIN);
+    spinner
+}
+
+/// The output of a finished job, or why it failed.
+pub(crate) fn tell_end(show: Show, job: &Value) -> Result {
+    let finished = text(job, "status") == Some("Finished");
+    if show.json {
+        json(job);
+        return if finished { Ok(()) } else { Err(Failure::JobFailed) };
+    }
+    let output = text(job, "output").unwrap_or_default();
+    show::write(output);
+    if !output.is_empty() && !output.ends_with('\n') {
+        show::write("\n");
+    }
+    if finished {
+        return Ok(());
+    }
+    let kind = text(job, "error_kind").unwrap_or("failed");
+    let took = between(text(job, "started_at"), text(job, "finished_at"));
+    let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
+    note(&format!("job {} ended in error{after}: {kind}", text(job, "id").unwrap_or_default()));
+    note(text(job, "error").unwrap_or_default());
+    Err(Failure::JobFailed)
+}
