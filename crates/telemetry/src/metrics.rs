@@ -115,6 +115,14 @@ pub struct Metrics {
     pub limit_refused: Counter,
     /// See [`names::SWEPT`].
     pub swept: Counter,
+    /// See [`names::BUS_MESSAGES`].
+    pub bus_messages: Counter,
+    /// See [`names::BUS_ANSWER_AGE`].
+    pub bus_answer_age: Histogram,
+    /// See [`names::BUS_IN_FLIGHT`].
+    pub bus_in_flight: UpDownCounter,
+    /// See [`names::BUS_DEPTH`].
+    pub bus_depth: Gauge,
     /// See [`names::TASK_RESTARTS`].
     pub task_restarts: Counter,
 }
@@ -152,6 +160,10 @@ impl Metrics {
             waiters: up_down(names::WAITERS, "{caller}", "Callers that wait for a job to end"),
             limit_refused: counter(names::LIMIT_REFUSED, "{call}", "Calls refused by a limit"),
             swept: counter(names::SWEPT, "{job}", "What upkeep of the job store has done"),
+            bus_messages: counter(names::BUS_MESSAGES, "{message}", "Messages of the bus"),
+            bus_answer_age: seconds(names::BUS_ANSWER_AGE, "How long askers on the bus waited"),
+            bus_in_flight: up_down(names::BUS_IN_FLIGHT, "{message}", "Deliveries that are under way"),
+            bus_depth: gauge(names::BUS_DEPTH, "{message}", "Messages that the bus holds"),
             task_restarts: counter(names::TASK_RESTARTS, "{restart}", "Background tasks started again"),
         }
     }

@@ -38,6 +38,14 @@ pub const WAITERS: &str = "hero.job.waiters";
 pub const LIMIT_REFUSED: &str = "hero.limit.refused";
 /// What upkeep of the job store has done, by kind.
 pub const SWEPT: &str = "hero.store.swept";
+/// Messages of the bus, by what happened to them.
+pub const BUS_MESSAGES: &str = "hero.bus.messages";
+/// How long askers on the bus waited for an answer, in seconds.
+pub const BUS_ANSWER_AGE: &str = "hero.bus.answer.age";
+/// Deliveries that are under way, by destination.
+pub const BUS_IN_FLIGHT: &str = "hero.bus.in_flight";
+/// Messages that the bus holds, by what they wait for.
+pub const BUS_DEPTH: &str = "hero.bus.depth";
 /// Background tasks that ended and were started again.
 pub const TASK_RESTARTS: &str = "hero.task.restarts";
 /// Resident memory, in bytes.
@@ -89,6 +97,8 @@ pub const DB_OPERATION: &str = "db.operation.name";
 pub const FROM: &str = "from";
 /// The status that a job got.
 pub const TO: &str = "to";
+/// The twin that a message goes to: as many as there are peers.
+pub const DESTINATION: &str = "hero.bus.destination";
 /// The script type of a job or queue.
 pub const SCRIPT_TYPE: &str = "hero.script_type";
 /// The reason code of a refusal.
@@ -112,5 +122,7 @@ pub const SPAN_RPC_CLIENT: &str = "rpc client";
 pub const SPAN_SEND: &str = "send";
 /// A job that is worked on.
 pub const SPAN_PROCESS: &str = "process";
+/// A message of the bus.
+pub const SPAN_BUS: &str = "bus";
 /// A command or script on Redis.
 pub const SPAN_DB: &str = "db";

@@ -76,6 +76,23 @@ pub fn process(
     span
 }
 
+/// A step of a message on the bus: `send`, `receive` or `answer`, as part of the trace that its uid stands for.
+#[must_use]
+pub fn bus(operation: &'static str, command: &str, uid: &str, traceparent: &str) -> Span {
+    if !trace_context::is_exporting() {
+        return Span::none();
+    }
+    let span = info_span!(
+        target: "hero::span", parent: None, names::SPAN_BUS, otel.name = format!("{operation} {command}"),
+        otel.kind = if operation == "send" { "producer" } else { "consumer" },
+        { names::MESSAGING_SYSTEM } = "msgbus", { names::MESSAGING_OPERATION } = operation,
+        { names::MESSAGING_DESTINATION } = command, { names::MESSAGING_MESSAGE_ID } = uid,
+        { names::ERROR_TYPE } = Empty, otel.status_code = Empty,
+    );
+    trace_context::set_parent(&span, traceparent);
+    span
+}
+
 /// A command or script sent to Redis.
 #[must_use]
 pub fn db(operation: &str) -> Span {

@@ -1,0 +1,436 @@
+//! What the bus keeps in Redis, and the only way to change it. Every change of more than one key is one script,
+//! so a kill at any moment leaves each message in exactly one place.
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hero_redis::{Blocking, Cmd, Error, Link, Result, Script, cmd, pipe};
+use serde::{Deserialize, Serialize};
+
+use crate::{keys, message::Message};
+
+/// How long answers are kept in a return queue, as the contract says.
+pub(crate) const RETURN_QUEUE_S: u64 = 1_800;
+/// For how long a return queue that was given out may be written and read.
+const PROXY_S: u64 = 2 * RETURN_QUEUE_S;
+/// Dead letters that are kept.
+const MAX_DEAD: usize = 10_000;
+/// Items that one call moves at the start.
+const RECOVERED_AT_ONCE: usize = 1_000;
+/// How long a claim lasts: far longer than any attempt, so that only what was lost is claimed again.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// The keys and scripts of the bus on one Redis. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    link: Link,
+    scripts: std::sync::Arc<Scripts>,
+}
+
+struct Scripts {
+    accept: Script,
+    take: Script,
+    answer: Script,
+    deliver: Script,
+    proxied: Script,
+    retry: Script,
+    claim: Script,
+    bury: Script,
+    recover: Script,
+    requeue: Script,
+}
+
+/// Where an item is that is being worked on; nowhere, if it did not come from a queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held<'a> {
+    pub(crate) processing: &'a str,
+    pub(crate) item: &'a [u8],
+}
+
+/// Which of the two kinds of message is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Request,
+    Reply,
+}
+
+impl Kind {
+    const fn schedule(self) -> &'static str {
+        match self {
+            Self::Request => keys::OUTBOX,
+            Self::Reply => keys::ANSWERS_DUE,
+        }
+    }
+
+    const fn records(self) -> &'static str {
+        match self {
+            Self::Request => keys::BACKLOG,
+            Self::Reply => keys::ANSWERS,
+        }
+    }
+}
+
+/// A request that got its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) accepted_ms: i64,
+    pub(crate) ret: String,
+}
+
+/// How handing a request to its service ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Done,
+    /// It was there before, and this is what was remembered of it.
+    Repeated(String),
+    Full,
+}
+
+/// A request on its way to the queue of its service.
+pub(crate) struct Parcel<'a> {
+    pub(crate) cmd: &'a str,
+    pub(crate) message: &'a str,
+    /// What is remembered of it, by whom and for how long; none: nothing.
+    pub(crate) memory: Option<Memory<'a>>,
+    /// The return queue that was given out for it.
+    pub(crate) proxy: Option<&'a str>,
+    pub(crate) max_queued: usize,
+    pub(crate) newest_first: bool,
+}
+
+pub(crate) struct Memory<'a> {
+    pub(crate) of: String,
+    pub(crate) what: &'a str,
+    pub(crate) seconds: u64,
+}
+
+/// What happens after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It is tried again after this pause.
+    After(Duration),
+    /// It was the last attempt.
+    Last,
+    /// Nobody waits for it any more.
+    Over,
+}
+
+/// Bounds of the attempts to send a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempts {
+    pub(crate) more: i64,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    pub(crate) until_ms: i64,
+}
+
+/// An item that nothing could be done with, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeadLetter {
+    pub(crate) id: String,
+    /// When, ms.
+    pub(crate) at: i64,
+    /// Where it came from and goes back to.
+    pub(crate) queue: String,
+    pub(crate) why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) item: Option<String>,
+    /// Instead of `item`, if that is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) item_base64: Option<String>,
+}
+
+impl DeadLetter {
+    pub(crate) fn new(queue: &str, why: String, item: &[u8]) -> Self {
+        let text = str::from_utf8(item).ok().map(str::to_owned);
+        let item_base64 = text.is_none().then(|| BASE64_STANDARD.encode(item));
+        let id = uuid::Uuid::now_v7().to_string();
+        Self { id, at: now_ms(), queue: queue.to_owned(), why, item: text, item_base64 }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match (&self.item, &self.item_base64) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(encoded)) => BASE64_STANDARD.decode(encoded).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(link: Link) -> Self {
+        let names = keys::as_lua();
+        let script = |text: &str| Script::new(&[&names, include_str!("scripts/items.lua"), text]);
+        let scripts = Scripts {
+            accept: script(include_str!("scripts/accept.lua")),
+            take: script(include_str!("scripts/take.lua")),
+            answer: script(include_str!("scripts/answer.lua")),
+            deliver: script(include_str!("scripts/deliver.lua")),
+            proxied: script(include_str!("scripts/proxied.lua")),
+            retry: script(include_str!("scripts/retry.lua")),
+            claim: script(include_str!("scripts/claim.lua")),
+            bury: script(include_str!("scripts/bury.lua")),
+            recover: script(include_str!("scripts/recover.lua")),
+            requeue: script(include_str!("scripts/requeue.lua")),
+        };
+        Self { link, scripts: scripts.into() }
+    }
+
+    /// A connection of its own, to wait on a queue.
+    pub(crate) async fn waiter(&self) -> Result<Blocking> {
+        self.link.blocking().await
+    }
+
+    /// Puts what was worked on when the relay died back to the front of its queue.
+    pub(crate) async fn recover(&self, queue: &str) -> Result<usize> {
+        let mut all = 0;
+        loop {
+            let mut call = self.scripts.recover.command(&[], 3, queue.len() * 2);
+            call.arg(queue).arg(keys::processing(queue)).arg(RECOVERED_AT_ONCE);
+            let moved: usize = self.link.run(&self.scripts.recover, &call).await?;
+            all += moved;
+            if moved < RECOVERED_AT_ONCE {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Whatever was being sent when the relay died is due now.
+    pub(crate) async fn release_claims(&self, kind: Kind) -> Result<()> {
+        let mut all = cmd("ZRANGEBYSCORE");
+        all.arg(kind.schedule()).arg(now_ms()).arg("+inf");
+        let ids: Vec<String> = self.link.call(&all).await?;
+        for some in ids.chunks(RECOVERED_AT_ONCE) {
+            let mut due = cmd("ZADD");
+            due.arg(kind.schedule()).arg("XX");
+            for id in some {
+                due.arg(now_ms()).arg(id);
+            }
+            self.link.call::<i64>(&due).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a request in, one entry for each destination; their uids, in that order. None: it was handled before.
+    pub(crate) async fn accept(
+        &self,
+        held: Held<'_>,
+        record: &Message,
+        expires_ms: i64,
+    ) -> Result<Vec<String>> {
+        let record_text = record.to_json();
+        let room = held.item.len() + record_text.len() + 128;
+        let mut call = self.scripts.accept.command(&[], 7 + record.dst.len(), room);
+        call.arg(held.processing).arg(held.item).arg(record_text).arg(&record.ret);
+        call.arg(now_ms()).arg(expires_ms).arg(lease_end());
+        for dst in &record.dst {
+            call.arg(*dst);
+        }
+        self.link.run(&self.scripts.accept, &call).await
+    }
+
+    /// Gives a request its answer, if it has none yet. The answer's own return queue is replaced by the asker's.
+    pub(crate) async fn take(&self, held: Held<'_>, uid: &str, answer: &Message) -> Result<Option<Taken>> {
+        let blank = Message { ret: String::new(), ..answer.clone() }.to_json();
+        // Quotes inside of a text are escaped, so this is the member itself.
+        let (head, tail) = blank.split_once(r#","ret":"""#).unwrap_or((&blank, ""));
+        let mut call = self.scripts.take.command(&[], 6, held.item.len() + blank.len() + 64);
+        call.arg(held.processing).arg(held.item).arg(uid);
+        call.arg(format!(r#"{head},"ret":"#)).arg(tail).arg(RETURN_QUEUE_S);
+        let taken: Option<(i64, String)> = self.link.run(&self.scripts.take, &call).await?;
+        Ok(taken.map(|(accepted_ms, ret)| Taken { accepted_ms, ret }))
+    }
+
+    /// Takes in a reply for another twin; false: it was handled before.
+    pub(crate) async fn answer(&self, held: Held<'_>, id: &str, record: &Message) -> Result<bool> {
+        let record = record.to_json();
+        let mut call = self.scripts.answer.command(&[], 5, held.item.len() + record.len() + 64);
+        call.arg(held.processing).arg(held.item).arg(id).arg(record).arg(lease_end());
+        Ok(self.link.run::<i64>(&self.scripts.answer, &call).await? == 1)
+    }
+
+    /// Hands a request to its service.
+    pub(crate) async fn deliver(&self, held: Held<'_>, parcel: &Parcel<'_>) -> Result<Delivery> {
+        let memory = parcel.memory.as_ref();
+        let mut call = self.scripts.deliver.command(&[], 11, held.item.len() + parcel.message.len() + 256);
+        call.arg(held.processing).arg(held.item);
+        call.arg(memory.map_or(String::new(), |memory| format!("{}{}", keys::SEEN, memory.of)));
+        call.arg(memory.map_or(0, |memory| memory.seconds)).arg(memory.map_or("", |memory| memory.what));
+        call.arg(keys::command(parcel.cmd)).arg(if parcel.newest_first { "LPUSH" } else { "RPUSH" });
+        call.arg(parcel.max_queued).arg(parcel.message);
+        call.arg(parcel.proxy.map_or(String::new(), |ret| format!("{}{ret}", keys::PROXY))).arg(PROXY_S);
+        let (code, remembered): (i64, String) = self.link.run(&self.scripts.deliver, &call).await?;
+        Ok(match code {
+            0 => Delivery::Done,
+            1 => Delivery::Repeated(remembered),
+            _ => Delivery::Full,
+        })
+    }
+
+    /// Puts a reply to a /zbus-cmd where /zbus-result finds it; false: there is no such return queue.
+    pub(crate) async fn proxied(&self, held: Held<'_>, reply: &Message) -> Result<bool> {
+        let text = reply.to_json();
+        let mut call = self.scripts.proxied.command(&[], 6, held.item.len() + text.len() + 64);
+        call.arg(held.processing).arg(held.item).arg(format!("{}{}", keys::PROXY, reply.ret));
+        call.arg(&reply.ret).arg(text).arg(RETURN_QUEUE_S);
+        Ok(self.link.run::<i64>(&self.scripts.proxied, &call).await? == 1)
+    }
+
+    /// What is in a return queue that was given out; none of it is consumed.
+    pub(crate) async fn proxy_results(&self, ret: &str) -> Result<Vec<Vec<u8>>> {
+        let mut all = pipe();
+        all.cmd("EXISTS").arg(format!("{}{ret}", keys::PROXY));
+        all.cmd("LRANGE").arg(ret).arg(0).arg(-1);
+        // A service that writes there itself forgets to.
+        all.cmd("EXPIRE").arg(ret).arg(RETURN_QUEUE_S).arg("NX").ignore();
+        let (is_known, items): (bool, Vec<Vec<u8>>) = self.link.call_all(&all).await?;
+        Ok(if is_known { items } else { Vec::new() })
+    }
+
+    /// The answers in a return queue; none of them is consumed.
+    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
+    pub(crate) async fn answers(&self, ret: &str) -> Result<Vec<Vec<u8>>> {
+        let mut all = cmd("LRANGE");
+        all.arg(ret).arg(0).arg(-1);
+        self.link.call(&all).await
+    }
+
+    /// What is to be sent under this id; none: nothing any more.
+    pub(crate) async fn record(&self, kind: Kind, id: &str) -> Result<Option<Message>> {
+        let mut get = cmd("HGET");
+        get.arg(kind.records()).arg(id);
+        let text: Option<Vec<u8>> = self.link.call(&get).await?;
+        Ok(text.and_then(|text| Message::from_json(&text).ok()))
+    }
+
+    /// The destination has it.
+    pub(crate) async fn settle(&self, kind: Kind, id: &str) -> Result<()> {
+        let mut done = pipe();
+        done.cmd("ZREM").arg(kind.schedule()).arg(id).ignore();
+        if kind == Kind::Reply {
+            done.cmd("HDEL").arg(keys::ANSWERS).arg(id).ignore();
+            done.cmd("HDEL").arg(keys::FAILURES).arg(id).ignore();
+        }
+        self.link.call_all(&done).await
+    }
+
+    /// Sending has failed; what now?
+    pub(crate) async fn retry(&self, kind: Kind, id: &str, attempts: Attempts) -> Result<Next> {
+        let mut call = self.scripts.retry.command(&[], 7, 128);
+        call.arg(kind.schedule()).arg(id).arg(attempts.more.max(0)).arg(now_ms());
+        call.arg(millis(attempts.first_pause)).arg(millis(attempts.longest_pause)).arg(attempts.until_ms);
+        Ok(match self.link.run::<i64>(&self.scripts.retry, &call).await? {
+            -2 => Next::Over,
+            -1 => Next::Last,
+            pause => Next::After(Duration::from_millis(pause.unsigned_abs())),
+        })
+    }
+
+    /// Claims messages that are due to be sent.
+    pub(crate) async fn claim(&self, kind: Kind, most: usize) -> Result<Vec<String>> {
+        let mut call = self.scripts.claim.command(&[], 4, 64);
+        call.arg(kind.schedule()).arg(now_ms()).arg(lease_end()).arg(most);
+        self.link.run(&self.scripts.claim, &call).await
+    }
+
+    /// Uids of requests that have expired.
+    pub(crate) async fn expired(&self, most: usize) -> Result<Vec<String>> {
+        let mut range = cmd("ZRANGEBYSCORE");
+        range.arg(keys::EXPIRY).arg("-inf").arg(now_ms()).arg("LIMIT").arg(0).arg(most);
+        self.link.call(&range).await
+    }
+
+    /// Forgets an expiry that belongs to nothing.
+    pub(crate) async fn forget_expiry(&self, uid: &str) -> Result<()> {
+        let mut forget = pipe();
+        forget.cmd("ZREM").arg(keys::EXPIRY).arg(uid).ignore();
+        forget.cmd("HDEL").arg(keys::WAITING).arg(uid).ignore();
+        self.link.call_all(&forget).await
+    }
+
+    /// Puts away what nothing can be done with; `reply` is the id of a reply that is not sent any more.
+    pub(crate) async fn bury(&self, held: Held<'_>, letter: &DeadLetter, reply: &str) -> Result<()> {
+        let letter = encode(letter);
+        let mut call = self.scripts.bury.command(&[], 5, held.item.len() + letter.len() + 64);
+        call.arg(held.processing).arg(held.item).arg(letter).arg(MAX_DEAD).arg(reply);
+        self.link.run::<i64>(&self.scripts.bury, &call).await.map(drop)
+    }
+
+    /// Answers an item that is no request with an error, and is done with it.
+    pub(crate) async fn refuse(&self, held: Held<'_>, ret: &str, answer: &Message) -> Result<()> {
+        let mut refuse = pipe();
+        refuse.atomic();
+        refuse.cmd("RPUSH").arg(ret).arg(answer.to_json()).ignore();
+        refuse.cmd("EXPIRE").arg(ret).arg(RETURN_QUEUE_S).ignore();
+        refuse.cmd("LREM").arg(held.processing).arg(1).arg(held.item).ignore();
+        self.link.call_all(&refuse).await
+    }
+
+    /// The dead letters, the oldest first.
+    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
+    pub(crate) async fn dead(&self, most: usize) -> Result<Vec<DeadLetter>> {
+        let mut range = cmd("LRANGE");
+        range.arg(keys::DEAD).arg(0).arg(most.max(1) - 1);
+        let texts: Vec<Vec<u8>> = self.link.call(&range).await?;
+        Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
+    }
+
+    /// Puts dead letters back into their queues: those with these ids, or all. How many those were.
+    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
+    pub(crate) async fn requeue(&self, ids: &[String]) -> Result<u64> {
+        let mut range = cmd("LRANGE");
+        range.arg(keys::DEAD).arg(0).arg(-1);
+        let texts: Vec<Vec<u8>> = self.link.call(&range).await?;
+        let mut count = 0;
+        for text in texts {
+            let Ok(letter) = serde_json::from_slice::<DeadLetter>(&text) else { continue };
+            if ids.is_empty() || ids.contains(&letter.id) {
+                let mut call = self.scripts.requeue.command(&[], 3, text.len() * 2);
+                call.arg(text).arg(&letter.queue).arg(letter.bytes());
+                count += self.link.run::<u64>(&self.scripts.requeue, &call).await?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// How much there is: requests that wait for an answer, messages to be sent, dead letters.
+    pub(crate) async fn depths(&self) -> Result<[u64; 3]> {
+        let mut all = pipe();
+        all.cmd("HLEN").arg(keys::WAITING);
+        all.cmd("ZCARD").arg(keys::OUTBOX);
+        all.cmd("ZCARD").arg(keys::ANSWERS_DUE);
+        all.cmd("LLEN").arg(keys::DEAD);
+        let (waiting, requests, replies, dead): (u64, u64, u64, u64) = self.link.call_all(&all).await?;
+        Ok([waiting, requests + replies, dead])
+    }
+}
+
+/// Moves the next item of a queue to where it is worked on.
+pub(crate) fn next_item(queue: &str, longest: Duration) -> Cmd {
+    let mut next = cmd("BLMOVE");
+    next.arg(queue).arg(keys::processing(queue)).arg("LEFT").arg("RIGHT").arg(longest.as_secs_f64());
+    next
+}
+
+/// Whether a repeat of a failed call makes sense.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Away { .. } | Error::Full { .. })
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    millis(since)
+}
+
+fn lease_end() -> i64 {
+    now_ms() + millis(LEASE)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn encode(letter: &DeadLetter) -> String {
+    serde_json::to_string(letter).unwrap_or_default()
+}

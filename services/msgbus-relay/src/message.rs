@@ -1,0 +1,284 @@
+//! The message of the bus, as old clients and old daemons write and read it.
+//!
+//! Source of the contract: `contracts/msgbus.md`, sections 1 and 4. Decoding is lenient (missing members and
+//! nulls are zero values, unknown members are ignored, names match in any case); encoding is exact (members
+//! in a fixed order, all present, `<`, `>` and `&` escaped), because peers compare what they sign.
+
+use std::{fmt, io};
+
+use md5::{Digest, Md5};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+    ser::SerializeStruct,
+};
+
+/// The only version there is.
+pub const VERSION: i64 = 1;
+
+/// A request or a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Message {
+    /// Always 1.
+    pub ver: i64,
+    /// `<dst>.<n>`, given by the sender's relay.
+    pub uid: String,
+    /// The command, which names the queue of the service.
+    pub cmd: String,
+    /// Seconds until the request expires; 0 is 3600. Not signed.
+    pub exp: i64,
+    /// Attempts that are left after the first. Not signed.
+    pub retries: i64,
+    /// The payload, base64 by convention.
+    pub dat: String,
+    /// The sender's twin.
+    pub src: i64,
+    /// The receivers' twins; exactly one on the wire.
+    pub dst: Vec<i64>,
+    /// The queue that the answer is expected in.
+    pub ret: String,
+    /// Unused. Not signed.
+    pub shm: String,
+    /// Unix seconds, rewritten when it is picked up and when it is signed.
+    pub now: i64,
+    /// Whether it came in through /zbus-cmd.
+    pub pxy: bool,
+    /// Why it failed; empty: it did not. Not signed.
+    pub err: String,
+    /// Hex of a type byte and 64 bytes of signature.
+    pub sig: String,
+}
+
+/// A message that breaks a rule of the bus. The words are those of the old daemon, which clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// `ver` is not 1.
+    #[error("protocol version mismatch")]
+    Version,
+    /// `cmd` is empty.
+    #[error("missing command request")]
+    NoCommand,
+    /// `dst` is empty.
+    #[error("missing twin destination")]
+    NoDestination,
+    /// `ret` is empty.
+    #[error("return queue not defined")]
+    NoReturnQueue,
+}
+
+impl Message {
+    /// Reads the first JSON value of `bytes`; what follows it is ignored, as the old daemon does.
+    ///
+    /// # Errors
+    /// When it is not JSON, not an object, or a known member has the wrong type.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        Self::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+    }
+
+    /// The exact encoding of the old daemon, without a line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::with_capacity(256 + self.dat.len());
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, EscapeHtml);
+        self.serialize(&mut serializer).expect("a message of numbers and texts always encodes");
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
+    /// Checks what the bus demands of every message, in the order of the old daemon.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.ver != VERSION {
+            return Err(Invalid::Version);
+        }
+        if self.cmd.is_empty() {
+            return Err(Invalid::NoCommand);
+        }
+        if self.dst.is_empty() {
+            return Err(Invalid::NoDestination);
+        }
+        if self.ret.is_empty() {
+            return Err(Invalid::NoReturnQueue);
+        }
+        Ok(())
+    }
+
+    /// What a signature covers: MD5 of the plain concatenation of ver, uid, cmd, dat, src, each dst, ret, now
+    /// and pxy. `exp`, `try`, `shm` and `err` are not covered, so they are advice and no more.
+    #[must_use]
+    pub fn challenge(&self) -> [u8; 16] {
+        let mut hash = Md5::new();
+        hash.update(self.ver.to_string());
+        hash.update(&self.uid);
+        hash.update(&self.cmd);
+        hash.update(&self.dat);
+        hash.update(self.src.to_string());
+        for dst in &self.dst {
+            hash.update(dst.to_string());
+        }
+        hash.update(&self.ret);
+        hash.update(self.now.to_string());
+        hash.update(if self.pxy { "true" } else { "false" });
+        hash.finalize().into()
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Message", 14)?;
+        object.serialize_field("ver", &self.ver)?;
+        object.serialize_field("uid", &self.uid)?;
+        object.serialize_field("cmd", &self.cmd)?;
+        object.serialize_field("exp", &self.exp)?;
+        object.serialize_field("try", &self.retries)?;
+        object.serialize_field("dat", &self.dat)?;
+        object.serialize_field("src", &self.src)?;
+        object.serialize_field("dst", &(!self.dst.is_empty()).then_some(&self.dst))?;
+        object.serialize_field("ret", &self.ret)?;
+        object.serialize_field("shm", &self.shm)?;
+        object.serialize_field("now", &self.now)?;
+        object.serialize_field("pxy", &self.pxy)?;
+        object.serialize_field("err", &self.err)?;
+        object.serialize_field("sig", &self.sig)?;
+        object.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = Message;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message, A::Error> {
+        /// A null leaves the member at its zero value.
+        fn or_zero<'de, A: MapAccess<'de>, T: Deserialize<'de> + Default>(
+            map: &mut A,
+        ) -> Result<T, A::Error> {
+            Ok(map.next_value::<Option<T>>()?.unwrap_or_default())
+        }
+
+        let mut message = Message::default();
+        while let Some(mut key) = map.next_key::<String>()? {
+            key.make_ascii_lowercase();
+            match key.as_str() {
+                "ver" => message.ver = or_zero(&mut map)?,
+                "uid" => message.uid = or_zero(&mut map)?,
+                "cmd" => message.cmd = or_zero(&mut map)?,
+                "exp" => message.exp = or_zero(&mut map)?,
+                "try" => message.retries = or_zero(&mut map)?,
+                "dat" => message.dat = or_zero(&mut map)?,
+                "src" => message.src = or_zero(&mut map)?,
+                "dst" => message.dst = or_zero(&mut map)?,
+                "ret" => message.ret = or_zero(&mut map)?,
+                "shm" => message.shm = or_zero(&mut map)?,
+                "now" => message.now = or_zero(&mut map)?,
+                "pxy" => message.pxy = or_zero(&mut map)?,
+                "err" => message.err = or_zero(&mut map)?,
+                "sig" => message.sig = or_zero(&mut map)?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(message)
+    }
+}
+
+/// Writes `<`, `>`, `&` and the two line separators as escapes, as the old daemon's encoder does.
+struct EscapeHtml;
+
+impl serde_json::ser::Formatter for EscapeHtml {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let found = rest[at..].chars().next().expect("found at this place");
+            writer.write_all(&rest.as_bytes()[..at])?;
+            write!(writer, "\\u{:04x}", u32::from(found))?;
+            rest = &rest[at + found.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Invalid, Message};
+
+    pub(crate) fn vector() -> Message {
+        Message {
+            ver: 1,
+            uid: "1002.117".into(),
+            cmd: "wallet.stellar.balance.tft".into(),
+            exp: 3600,
+            retries: 4,
+            dat: "aGVsbG8=".into(),
+            src: 1001,
+            dst: vec![1002],
+            ret: "msgbus.system.reply".into(),
+            now: 1_621_944_461,
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn challenge_is_the_contracts_vector() {
+        let mut message = vector();
+        assert_eq!(hex::encode(message.challenge()), "7cfd0cb3d10c1d5042072adf5100fe35");
+        message.dst = vec![1002, 1003];
+        message.pxy = true;
+        assert_eq!(hex::encode(message.challenge()), "22e02a90d1aaf732e555e2468dccef3b");
+    }
+
+    #[test]
+    fn unsigned_members_do_not_change_the_challenge() {
+        let message = Message { exp: 1, retries: 9, shm: "x".into(), err: "y".into(), ..vector() };
+        assert_eq!(message.challenge(), vector().challenge());
+    }
+
+    #[test]
+    fn encodes_every_member_in_order() {
+        let text = Message { cmd: "a<b>&c".into(), ..Message::default() }.to_json();
+        assert_eq!(
+            text,
+            r#"{"ver":0,"uid":"","cmd":"a\u003cb\u003e\u0026c","exp":0,"try":0,"dat":"","src":0,"dst":null,"ret":"","shm":"","now":0,"pxy":false,"err":"","sig":""}"#
+        );
+        assert_eq!(Message::from_json(vector().to_json().as_bytes()).unwrap(), vector());
+    }
+
+    #[test]
+    fn decodes_leniently() {
+        let text =
+            br#" {"VER":1,"Cmd":"c","dst":[2],"tag":"x","deep":{"a":[1]},"ret":null,"now":5} trailing"#;
+        let message = Message::from_json(text).unwrap();
+        assert_eq!(
+            (message.ver, message.cmd.as_str(), message.dst, message.ret.as_str()),
+            (1, "c", vec![2], "")
+        );
+        for bad in ["", "[]", "1", r#"{"ver":"1"}"#, r#"{"dst":7}"#, r#"{"ver":1.5}"#, r#"{"dat":1}"#] {
+            assert!(Message::from_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rules_are_checked_in_the_old_daemons_order() {
+        let mut message = Message::default();
+        assert_eq!(message.validate(), Err(Invalid::Version));
+        message.ver = 1;
+        assert_eq!(message.validate(), Err(Invalid::NoCommand));
+        message.cmd = "c".into();
+        assert_eq!(message.validate(), Err(Invalid::NoDestination));
+        message.dst = vec![1];
+        assert_eq!(message.validate(), Err(Invalid::NoReturnQueue));
+        message.ret = "r".into();
+        assert_eq!(message.validate(), Ok(()));
+    }
+}

@@ -1,0 +1,282 @@
+//! What is on its way to other twins. Each twin has a lane of its own with a bound on what runs at once, so one
+//! that hangs takes nothing from the others.
+//!
+//! Redis has the truth (what is to be sent, and when again); a lane only orders what this process does about it.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use hero_telemetry::{Attributes, metrics, names, spans};
+use http::StatusCode;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tracing::Instrument as _;
+
+use crate::{
+    keys,
+    ledger::{Attempts, Delivery, Held, Kind, Memory, Next, Parcel, now_ms},
+    message::Message,
+    relay::{Relay, Shared, expiration_s, now_s},
+    stats::{self, Event},
+    twins::Unknown,
+};
+
+/// Messages of a lane whose text is kept in memory; those behind them are read again when their turn comes.
+const KEPT: usize = 256;
+/// Bytes of a text that is kept.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// What is being sent, by destination.
+#[derive(Default)]
+pub(crate) struct Outbox(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<i64, Lane>,
+    /// Everything that is in a lane or being sent.
+    owned: HashSet<(Kind, String)>,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Letter>,
+    running: usize,
+}
+
+struct Letter {
+    kind: Kind,
+    id: String,
+    record: Option<Arc<Message>>,
+}
+
+/// Why a delivery failed.
+struct Failure {
+    words: String,
+    /// Another attempt would fail too.
+    is_final: bool,
+}
+
+impl Failure {
+    fn passing(words: impl Into<String>) -> Self {
+        Self { words: words.into(), is_final: false }
+    }
+
+    fn last(words: impl Into<String>) -> Self {
+        Self { words: words.into(), is_final: true }
+    }
+}
+
+impl Outbox {
+    /// Whether nothing is being sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.lock().owned.is_empty()
+    }
+
+    /// Puts a letter into its lane; true: the lane may run one more.
+    fn put(&self, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>, most: usize) -> bool {
+        let mut state = self.0.lock();
+        if !state.owned.insert((kind, id.to_owned())) {
+            return false;
+        }
+        let lane = state.lanes.entry(dst).or_default();
+        let record = record.filter(|it| lane.waiting.len() < KEPT && it.dat.len() <= KEPT_BYTES);
+        lane.waiting.push_back(Letter { kind, id: id.to_owned(), record });
+        let may_run = lane.running < most;
+        lane.running += usize::from(may_run);
+        may_run
+    }
+
+    /// The next letter of a lane; none: its worker has ended.
+    fn next(&self, dst: i64) -> Option<Letter> {
+        let mut state = self.0.lock();
+        let lane = state.lanes.get_mut(&dst)?;
+        if let Some(letter) = lane.waiting.pop_front() {
+            return Some(letter);
+        }
+        lane.running -= 1;
+        if lane.running == 0 {
+            state.lanes.remove(&dst);
+        }
+        None
+    }
+
+    fn done(&self, letter: Letter) {
+        self.0.lock().owned.remove(&(letter.kind, letter.id));
+    }
+}
+
+/// Sends a message when its lane has a place.
+pub(crate) fn dispatch(relay: &Shared, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>) {
+    if relay.outbox.put(dst, kind, id, record, relay.config.send.max_in_flight) {
+        tokio::spawn(work(Arc::clone(relay), dst));
+    }
+}
+
+async fn work(relay: Shared, dst: i64) {
+    let label = Attributes::new(&[(names::DESTINATION, &dst.to_string())]);
+    while let Some(letter) = relay.outbox.next(dst) {
+        // What has not begun when the relay stops goes on at its next start.
+        if !relay.shutdown.is_requested() {
+            metrics().bus_in_flight.add(1, &label);
+            relay.send(dst, &letter).await;
+            metrics().bus_in_flight.add(-1, &label);
+        }
+        relay.outbox.done(letter);
+    }
+}
+
+impl Relay {
+    async fn send(&self, dst: i64, letter: &Letter) {
+        let Letter { kind, id, record } = letter;
+        let (kind, id) = (*kind, id.as_str());
+        let record = match record {
+            Some(record) => Some(Arc::clone(record)),
+            None => self.insist("record", || self.ledger.record(kind, id)).await.flatten().map(Arc::new),
+        };
+        let is_over = |record: &Message| kind == Kind::Request && has_expired(record);
+        let Some(record) = record.filter(|record| !is_over(record)) else {
+            // It has its answer, or is about to get a timeout.
+            self.insist("settle", || self.ledger.settle(kind, id)).await;
+            return;
+        };
+        let trace = stats::trace_of(kind, self.me, id, &record);
+        let span = spans::bus("send", &record.cmd, id, &trace);
+        match self.attempt(dst, kind, id, &record).instrument(span).await {
+            Ok(()) => {
+                stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
+                self.insist("settle", || self.ledger.settle(kind, id)).await;
+            }
+            Err(failure) => self.failed(kind, id, &record, failure).await,
+        }
+    }
+
+    /// One attempt to deliver: addressed, dated and signed anew.
+    async fn attempt(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Result<(), Failure> {
+        let mut message = record.clone();
+        if kind == Kind::Request {
+            message.uid = id.to_owned();
+            message.src = self.me;
+            message.dst = vec![dst];
+            message.ret = keys::REPLY.to_owned();
+        }
+        message.now = now_s();
+        self.key.sign(&mut message);
+        if kind == Kind::Request && dst == self.me {
+            return self.deliver_here(&message).await;
+        }
+        let twin = self.twins.get(dst).await.map_err(|unknown| match unknown {
+            Unknown::Missing => Failure::last(unknown.to_string()),
+            Unknown::Away(_) => Failure::passing(unknown.to_string()),
+        })?;
+        let url = twin.url(if kind == Kind::Request { "/zbus-remote" } else { "/zbus-reply" });
+        match self.client.post(&url, message.to_json(), self.config.send.timeout()).await {
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, body)) => {
+                let words = format!("failed to send remote: {} ({})", status_line(status), reason_of(&body));
+                let passing =
+                    [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+                let is_final = status.is_client_error() && !passing.contains(&status);
+                // It may be another's relay by now, or know another key of ours.
+                self.twins.doubt(dst);
+                Err(Failure { words, is_final })
+            }
+            Err(words) => {
+                self.twins.doubt(dst);
+                Err(Failure::passing(words))
+            }
+        }
+    }
+
+    /// A request to this very twin.
+    async fn deliver_here(&self, message: &Message) -> Result<(), Failure> {
+        if !self.config.allows(&message.cmd, self.me) {
+            return Err(Failure::last(format!("twin {} may not use this command", self.me)));
+        }
+        let memory = Memory {
+            of: format!("{}.{}", message.src, message.uid),
+            what: "",
+            seconds: self.config.accept.memory_s,
+        };
+        let text = message.to_json();
+        let parcel = Parcel {
+            cmd: &message.cmd,
+            message: &text,
+            memory: Some(memory),
+            proxy: None,
+            max_queued: self.config.accept.max_queued,
+            newest_first: self.config.accept.newest_first,
+        };
+        match self.ledger.deliver(Held::default(), &parcel).await {
+            Ok(Delivery::Done | Delivery::Repeated(_)) => Ok(()),
+            Ok(Delivery::Full) => Err(Failure::passing("the queue of the command is full")),
+            Err(error) => Err(Failure::passing(format!("couldn't queue message for processing: {error}"))),
+        }
+    }
+
+    async fn failed(&self, kind: Kind, id: &str, record: &Message, failure: Failure) {
+        let next = if failure.is_final {
+            Some(Next::Last)
+        } else {
+            let attempts = self.attempts(kind, record);
+            self.insist("retry", || self.ledger.retry(kind, id, attempts)).await
+        };
+        match next {
+            // Redis was away until the end: it goes on at the next start.
+            None | Some(Next::Over) => {}
+            Some(Next::After(pause)) => {
+                stats::count(Event::Retried);
+                tracing::debug!(
+                    id,
+                    why = failure.words,
+                    pause_ms = pause.as_millis() as u64,
+                    "sent again later"
+                );
+            }
+            Some(Next::Last) if kind == Kind::Request => {
+                self.fail(id, record, format!("all retries done: {}", failure.words), Event::Failed).await;
+            }
+            Some(Next::Last) => {
+                let item = record.to_json();
+                self.bury(Held::default(), keys::REPLY, failure.words, item.as_bytes(), id).await;
+            }
+        }
+    }
+
+    /// A request is tried as often as it says; a reply, whose asker waits, until the request's time is over.
+    fn attempts(&self, kind: Kind, record: &Message) -> Attempts {
+        let send = &self.config.send;
+        let (more, until_ms) = match kind {
+            Kind::Request => (record.retries, i64::MAX),
+            Kind::Reply => (i64::MAX, (record.now + expiration_s(record)) * 1_000),
+        };
+        let first_pause = Duration::from_millis(send.first_pause_ms);
+        Attempts { more, first_pause, longest_pause: Duration::from_millis(send.longest_pause_ms), until_ms }
+    }
+}
+
+fn has_expired(record: &Message) -> bool {
+    (record.now + expiration_s(record)) * 1_000 < now_ms()
+}
+
+/// `400 Bad Request`.
+fn status_line(status: StatusCode) -> String {
+    format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default())
+}
+
+/// The message of an error's body; both cases of its name are known.
+fn reason_of(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(alias = "message", rename = "Message")]
+        message: String,
+    }
+    const LONGEST: usize = 500;
+    let words = match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => refusal.message,
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    words.chars().take(LONGEST).collect()
+}

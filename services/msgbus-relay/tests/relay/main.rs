@@ -1,0 +1,5 @@
+//! The relay against real Redis servers and real HTTP, as old programs and old daemons meet it.
+
+mod bus;
+mod conformance;
+mod http;
