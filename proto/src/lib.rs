@@ -3,12 +3,13 @@
 //! It promises that a call means the same on both ends of a wire: every domain type survives the way there
 //! and back, an [`ApiError`](hero_domain::ApiError) too (code, reason, words, field, job, pause), and the
 //! [`Caller`](hero_domain::Caller) travels in the metadata. A client ([`GrpcJobs`], [`GrpcRunners`],
-//! [`GrpcKeys`], [`GrpcSchedules`]) implements a port over a channel, [`GrpcPorts`] is all that JSON-RPC needs of
-//! them, a server ([`job_server`], [`runner_server`], [`key_server`], [`schedule_server`]) serves any
+//! [`GrpcKeys`], [`GrpcCircles`], [`GrpcSchedules`]) implements a port over a channel, [`GrpcPorts`] is all that JSON-RPC needs of
+//! them, a server ([`job_server`], [`runner_server`], [`key_server`], [`circle_server`], [`schedule_server`]) serves any
 //! implementation of a port. It must never know who implements a port, where it listens, or what Redis is.
 
 pub mod call;
 mod caller;
+mod circle;
 mod convert;
 mod error;
 mod job;
@@ -20,6 +21,7 @@ mod runner;
 mod schedule;
 
 pub use call::{Calls, Deadlines};
+pub use circle::{CircleFace, GrpcCircles, circle_server};
 pub use error::{from_status, to_status};
 pub use job::{GrpcJobs, JobFace, job_server};
 pub use key::{GrpcKeys, KeyFace, key_server};

@@ -1,6 +1,12 @@
 //! The generated messages, clients and servers; the protos in `proto/hero` describe them.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods)]
 
+pub mod circle {
+    pub mod v1 {
+        tonic::include_proto!("hero.circle.v1");
+    }
+}
+
 pub mod job {
     pub mod v1 {
         tonic::include_proto!("hero.job.v1");

@@ -3,7 +3,7 @@
 use hero_domain::ports::{Jobs, Ports};
 use tonic::transport::Channel;
 
-use crate::{Calls, GrpcJobs, GrpcRunners, GrpcSchedules};
+use crate::{Calls, GrpcCircles, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
 
 /// All ports of a node over gRPC. Cheap to clone; all clones share the channels.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct GrpcPorts<J = GrpcJobs> {
     jobs: J,
     runners: GrpcRunners,
     schedules: GrpcSchedules,
+    circles: GrpcCircles,
+    keys: GrpcKeys,
 }
 
 impl GrpcPorts {
@@ -20,7 +22,9 @@ impl GrpcPorts {
         Self {
             jobs: GrpcJobs::with_calls(supervisor.clone(), calls.clone()),
             runners: GrpcRunners::with_calls(supervisor.clone(), calls.clone()),
-            schedules: GrpcSchedules::with_calls(supervisor, calls.clone()),
+            schedules: GrpcSchedules::with_calls(supervisor.clone(), calls.clone()),
+            circles: GrpcCircles::with_calls(supervisor.clone(), calls.clone()),
+            keys: GrpcKeys::with_calls(supervisor, calls.clone()),
         }
     }
 }
@@ -29,8 +33,8 @@ impl<J> GrpcPorts<J> {
     /// The same with another way to the jobs, such as one that gathers submits.
     #[must_use]
     pub fn map_jobs<K>(self, map: impl FnOnce(J) -> K) -> GrpcPorts<K> {
-        let Self { jobs, runners, schedules } = self;
-        GrpcPorts { jobs: map(jobs), runners, schedules }
+        let Self { jobs, runners, schedules, circles, keys } = self;
+        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys }
     }
 }
 
@@ -38,6 +42,8 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
     type Jobs = J;
     type Runners = GrpcRunners;
     type Schedules = GrpcSchedules;
+    type Circles = GrpcCircles;
+    type Keys = GrpcKeys;
 
     fn jobs(&self) -> &J {
         &self.jobs
@@ -49,5 +55,13 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
 
     fn schedules(&self) -> &GrpcSchedules {
         &self.schedules
+    }
+
+    fn circles(&self) -> &GrpcCircles {
+        &self.circles
+    }
+
+    fn keys(&self) -> &GrpcKeys {
+        &self.keys
     }
 }

@@ -109,6 +109,8 @@ reasons! {
     CronInvalid = "CRON_INVALID" => InvalidArgument,
     /// A time zone that the IANA database does not have.
     TimeZoneUnknown = "TIME_ZONE_UNKNOWN" => InvalidArgument,
+    /// Only a circle has this, and the call was made at the root.
+    CircleRequired = "CIRCLE_REQUIRED" => InvalidArgument,
     /// No key, or a key that nobody knows.
     AuthenticationRequired = "AUTHENTICATION_REQUIRED" => Unauthenticated,
     /// A key that may not do this.
@@ -119,6 +121,12 @@ reasons! {
     RunnerNotFound = "RUNNER_NOT_FOUND" => NotFound,
     /// No such schedule, or none that the caller may see.
     ScheduleNotFound = "SCHEDULE_NOT_FOUND" => NotFound,
+    /// No such circle is served here.
+    CircleUnknown = "CIRCLE_UNKNOWN" => NotFound,
+    /// No API key of this name.
+    KeyNotFound = "KEY_NOT_FOUND" => NotFound,
+    /// An API key of this name exists already.
+    KeyExists = "KEY_EXISTS" => AlreadyExists,
     /// A job of this id exists already.
     JobExists = "JOB_EXISTS" => AlreadyExists,
     /// A schedule of this id exists already.
@@ -135,6 +143,12 @@ reasons! {
     RunnerReplaced = "RUNNER_REPLACED" => Conflict,
     /// The runner's lease runs, so it cannot be removed.
     RunnerAlive = "RUNNER_ALIVE" => Conflict,
+    /// The circle comes from the configuration, so it cannot be removed at run time.
+    CircleConfigured = "CIRCLE_CONFIGURED" => Conflict,
+    /// More circles than a node may serve.
+    TooManyCircles = "TOO_MANY_CIRCLES" => Exhausted,
+    /// More API keys than a node may have.
+    TooManyKeys = "TOO_MANY_KEYS" => Exhausted,
     /// Too many calls, connections or waits at once.
     TooManyRequests = "TOO_MANY_REQUESTS" => Exhausted,
     /// More schedules than a context, or the node, may have.

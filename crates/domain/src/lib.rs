@@ -6,11 +6,13 @@
 //! It must never know a socket, a clock, a Redis key, a gRPC message or a JSON-RPC envelope.
 
 mod caller;
+mod circle;
 mod error;
 mod event;
 mod explain;
 mod id;
 mod job;
+mod key;
 mod limits;
 mod log;
 mod page;
@@ -20,6 +22,7 @@ mod schedule;
 mod time;
 
 pub use caller::{Caller, Scope};
+pub use circle::{Circle, CircleLimits, NewCircle};
 pub use error::{ApiError, ErrorCode, Reason, Result};
 pub use event::{JobEvent, JobEventKind};
 pub use explain::{Ahead, Explanation, Serving};
@@ -28,6 +31,7 @@ pub use job::{
     DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, Progress,
     ScriptType,
 };
+pub use key::{AuditEntry, CreatedKey, KeyInfo, Login, NewKey, Proof};
 pub use limits::JobLimits;
 pub use log::{LogLine, LogPage, LogStream};
 pub use page::{JobFilter, JobPage};

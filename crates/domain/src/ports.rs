@@ -7,8 +7,9 @@
 use std::{future::Future, time::Duration};
 
 use crate::{
-    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, NewSchedule, Result,
-    Runner, RunnerId, Schedule, ScheduleId,
+    AuditEntry, Caller, Circle, CircleKey, CreatedKey, Explanation, Job, JobFilter, JobId, JobPage,
+    JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule, Proof, Result, Runner,
+    RunnerId, Schedule, ScheduleId,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -21,6 +22,10 @@ pub trait Ports: Send + Sync + 'static {
     type Runners: Runners;
     /// Its schedules.
     type Schedules: Schedules;
+    /// Its circles.
+    type Circles: Circles;
+    /// Its keys.
+    type Keys: Keys;
 
     /// Its jobs.
     fn jobs(&self) -> &Self::Jobs;
@@ -30,6 +35,12 @@ pub trait Ports: Send + Sync + 'static {
 
     /// Its schedules.
     fn schedules(&self) -> &Self::Schedules;
+
+    /// Its circles.
+    fn circles(&self) -> &Self::Circles;
+
+    /// Its keys.
+    fn keys(&self) -> &Self::Keys;
 }
 
 /// Everything that can be asked of jobs.
@@ -153,8 +164,44 @@ pub trait Schedules: Send + Sync + 'static {
     fn delete(&self, caller: &Caller, id: ScheduleId) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Who a secret belongs to.
+/// Who a secret belongs to, who owns a key, and the keys themselves.
 pub trait Keys: Send + Sync + 'static {
     /// The caller that `secret` stands for; none was brought: the local caller, where no secret is configured.
     fn identify(&self, secret: Option<&str>) -> impl Future<Output = Result<Caller>> + Send;
+
+    /// A line for the owner of `pubkey` to sign. It is given to everybody, so it tells nobody who is a member.
+    fn nonce(&self, circle: &CircleKey, pubkey: &str) -> impl Future<Output = Result<String>> + Send;
+
+    /// Verifies a proof and uses up its nonce. What proves nothing is AUTHENTICATION_REQUIRED, whatever the cause.
+    fn login(&self, circle: &CircleKey, proof: Proof) -> impl Future<Output = Result<Login>> + Send;
+
+    /// Makes an API key, which is shown this once. A repeat is AlreadyExists.
+    fn create(&self, caller: &Caller, key: NewKey) -> impl Future<Output = Result<CreatedKey>> + Send;
+
+    /// What is known of the API keys, by name.
+    fn list(&self, caller: &Caller) -> impl Future<Output = Result<Vec<KeyInfo>>> + Send;
+
+    /// Forgets an API key. A repeat is NotFound.
+    fn remove(&self, caller: &Caller, name: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Replaces an API key by another of the same name and scope; the old one is over.
+    fn rotate(&self, caller: &Caller, name: &str) -> impl Future<Output = Result<CreatedKey>> + Send;
+
+    /// The record of who did what, the latest first.
+    fn audit(&self, caller: &Caller, limit: usize) -> impl Future<Output = Result<Vec<AuditEntry>>> + Send;
+}
+
+/// The circles that this node serves.
+pub trait Circles: Send + Sync + 'static {
+    /// One of them, by its compressed key: for edges, which ask before anybody is let in.
+    fn find(&self, key: &CircleKey) -> impl Future<Output = Result<Circle>> + Send;
+
+    /// Serves a circle. A repeat replaces its members and limits.
+    fn add(&self, caller: &Caller, circle: NewCircle) -> impl Future<Output = Result<Circle>> + Send;
+
+    /// Serves a circle no more. A repeat is NotFound; one that is configured is a Conflict.
+    fn remove(&self, caller: &Caller, public_key: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// All of them, by key.
+    fn list(&self, caller: &Caller) -> impl Future<Output = Result<Vec<Circle>>> + Send;
 }

@@ -15,8 +15,9 @@ use jsonrpsee::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Session,
+    Session, circles,
     error::{Failure, error_object, output_of, script_failed},
+    keys,
     method::{Method, method},
     params::{
         DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams,
@@ -33,11 +34,13 @@ pub struct Options {
     pub max_logs_bytes: usize,
     /// Bytes of log text that are asked of the port at a time.
     pub log_page_bytes: usize,
+    /// How long somebody who proves nothing waits for the refusal.
+    pub failure_delay: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_logs_bytes: 4 << 20, log_page_bytes: 1 << 20 }
+        Self { max_logs_bytes: 4 << 20, log_page_bytes: 1 << 20, failure_delay: Duration::from_millis(250) }
     }
 }
 
@@ -75,6 +78,17 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("pause_schedule", schedules::pause_schedule);
     table.add("run_schedule", schedules::run_schedule);
     table.add("delete_schedule", schedules::delete_schedule);
+    table.add("fetch_nonce", circles::fetch_nonce);
+    table.add("authenticate", circles::authenticate);
+    table.add("login", circles::login);
+    table.add("add_circle", circles::add_circle);
+    table.add("remove_circle", circles::remove_circle);
+    table.add("list_circles", circles::list_circles);
+    table.add("create_key", keys::create_key);
+    table.add("list_keys", keys::list_keys);
+    table.add("remove_key", keys::remove_key);
+    table.add("rotate_key", keys::rotate_key);
+    table.add("list_audit", keys::list_audit);
     table.module
 }
 
@@ -82,6 +96,12 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
 pub(crate) struct Face<P> {
     ports: P,
     options: Options,
+}
+
+impl<P> Face<P> {
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
 }
 
 impl<P> Deref for Face<P> {
@@ -139,7 +159,7 @@ where
     let session = session.ok_or_else(|| {
         ApiError::new(Reason::AuthenticationRequired, "the connection has no session; authenticate first")
     })?;
-    entry.rule.check(session.caller())?;
+    entry.rule.check(&session)?;
     let params = parse(entry, params.as_str())?;
     handler(session, params).await
 }
@@ -190,7 +210,8 @@ fn told(entry: &'static Method, error: &ApiError) -> ErrorObjectOwned {
 
 async fn whoami<P: Ports>(_: Arc<Face<P>>, session: Session, _: NoParams) -> Result<String, Failure> {
     let caller = session.caller();
-    let mut text = format!("{} ({})", caller.name, caller.scope.as_str());
+    let scope = if session.is_guest() { "no scope" } else { caller.scope.as_str() };
+    let mut text = format!("{} ({scope})", caller.name);
     if let Some(circle) = &caller.circle {
         let _ = write!(text, " in circle {circle}");
     }
@@ -342,7 +363,7 @@ async fn get_job_logs<P: Ports>(
     session: Session,
     params: JobIdParams,
 ) -> Result<JobLogsResult, Failure> {
-    let Options { max_logs_bytes, log_page_bytes } = face.options;
+    let Options { max_logs_bytes, log_page_bytes, .. } = face.options;
     let mut logs: Option<String> = None;
     let mut from = None;
     loop {

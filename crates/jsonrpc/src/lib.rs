@@ -11,8 +11,10 @@
 //! It must never know a socket, an HTTP header or where the truth about jobs lives.
 
 mod calls;
+mod circles;
 mod error;
 mod handler;
+mod keys;
 mod measure;
 mod method;
 mod params;
@@ -27,4 +29,7 @@ pub use jsonrpsee::RpcModule;
 pub use method::{METHODS, Method, Param, Rule, method};
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
-pub use view::{AheadView, ExplanationView, JobView, RunnerView, ScheduleView, ServingView, TemplateView};
+pub use view::{
+    AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
+    ScheduleView, ServingView, TemplateView,
+};

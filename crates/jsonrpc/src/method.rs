@@ -1,26 +1,44 @@
 //! The table of methods: names, parameters, who may call. OpenRPC, authorization and metric labels come from
 //! it, and a test holds it against what [`module`](crate::module) serves.
 
-use hero_domain::{Caller, Result, Scope};
+use hero_domain::{ApiError, Reason, Result, Scope};
+
+use crate::Session;
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Everybody with a session.
-    Anybody,
+    /// Everybody, also who has not proved anything yet.
+    Guest,
     /// Callers whose scope covers this one.
     Scope(Scope),
+    /// The same, but at the root only: no circle has a part in it.
+    Node(Scope),
 }
 
 impl Rule {
-    /// Fails with PermissionDenied unless `caller` may.
+    /// Fails unless the caller of this session may.
     ///
     /// # Errors
-    /// ScopeInsufficient, naming both scopes.
-    pub fn check(self, caller: &Caller) -> Result<()> {
+    /// AuthenticationRequired for a guest; ScopeInsufficient, naming both scopes, or the place to call it at.
+    pub fn check(self, session: &Session) -> Result<()> {
+        if self == Self::Guest {
+            return Ok(());
+        }
+        if session.is_guest() {
+            let words =
+                "prove a key of this circle first: fetch_nonce, then authenticate (or login, over HTTP)";
+            return Err(ApiError::new(Reason::AuthenticationRequired, words));
+        }
+        let caller = session.caller();
         match self {
-            Self::Anybody => Ok(()),
+            Self::Guest => Ok(()),
             Self::Scope(needed) => caller.require(needed),
+            Self::Node(needed) if caller.circle.is_none() => caller.require(needed),
+            Self::Node(_) => {
+                let words = "this is the node's, not a circle's; call it at the root path";
+                Err(ApiError::new(Reason::ScopeInsufficient, words))
+            }
         }
     }
 }
@@ -68,10 +86,14 @@ const fn optional(name: &'static str, shape: &'static str) -> Param {
     Param { name, required: false, shape }
 }
 
+const ADMIN: Rule = Rule::Node(Scope::Admin);
 const USER: Rule = Rule::Scope(Scope::User);
 const REGISTER: Rule = Rule::Scope(Scope::Register);
 const JOB_ID: &[Param] = &[required("job_id", "string")];
 const RUNNER_ID: &[Param] = &[required("runner_id", "string")];
+const KEY_NAME: &[Param] = &[required("name", "string")];
+const PROOF: &[Param] =
+    &[required("pubkey", "string"), required("signature", "string"), required("nonce", "string")];
 const SCHEDULE_ID: &[Param] = &[required("schedule_id", "string")];
 
 macro_rules! methods {
@@ -92,7 +114,7 @@ const ANSWERS: bool = false;
 const WAITS: bool = true;
 
 methods! {
-    "whoami" (&[]) -> "string", Rule::Anybody, ANSWERS,
+    "whoami" (&[]) -> "string", Rule::Guest, ANSWERS,
         "Who the connection is, and with which scope.";
     "play" (&[required("script", "string")]) -> "PlayResult", USER, WAITS,
         "Runs a script in the default language and returns its output.";
@@ -161,6 +183,37 @@ methods! {
         "Starts the job of a schedule now, beside its times; returns its id.";
     "delete_schedule" (SCHEDULE_ID) -> "null", USER, ANSWERS,
         "Removes a schedule; the jobs that it started stay.";
+
+    "fetch_nonce" (&[required("pubkey", "string")]) -> "string", Rule::Guest, ANSWERS,
+        "A line for the owner of a key to sign, once and soon.";
+    "authenticate" (PROOF) -> "boolean", Rule::Guest, ANSWERS,
+        "Binds a key to this WebSocket, if the signature proves it.";
+    "login" (PROOF) -> "string", Rule::Guest, ANSWERS,
+        "A bearer token for a while, if the signature proves the key.";
+    "add_circle" (&[
+        required("public_key", "string"),
+        optional("members", "string[]"),
+        optional("limits", "CircleLimits"),
+    ]) -> "Circle", ADMIN, ANSWERS,
+        "Serves a circle; a repeat replaces its members and limits.";
+    "remove_circle" (&[required("public_key", "string")]) -> "null", ADMIN, ANSWERS,
+        "Serves a circle no more; its jobs stay as long as others.";
+    "list_circles" (&[]) -> "Circle[]", ADMIN, ANSWERS,
+        "The circles that are served.";
+    "create_key" (&[
+        required("name", "string"),
+        required("scope", "Scope"),
+        optional("circle", "string"),
+    ]) -> "CreatedKey", ADMIN, ANSWERS,
+        "Makes an API key, which is shown this once.";
+    "list_keys" (&[]) -> "Key[]", ADMIN, ANSWERS,
+        "What is known of the API keys, and when each was used last.";
+    "remove_key" (KEY_NAME) -> "null", ADMIN, ANSWERS,
+        "Forgets an API key.";
+    "rotate_key" (KEY_NAME) -> "CreatedKey", ADMIN, ANSWERS,
+        "Replaces an API key by another of the same name; the old one is over.";
+    "list_audit" (&[optional("limit", "integer")]) -> "AuditEntry[]", ADMIN, ANSWERS,
+        "Who did what to keys and circles, and who has logged in, the latest first.";
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    CatchUp, CircleKey, ErrorKind, Explanation, Job, JobId, JobStatus, NewJob, Overlap, Priority, Runner,
-    RunnerId, RunnerState, Schedule, ScheduleId, ScriptType, Timestamp,
+    AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobId,
+    JobStatus, KeyInfo, NewJob, Overlap, Priority, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
+    Scope, ScriptType, Timestamp,
 };
 use serde::Serialize;
 
@@ -278,4 +279,85 @@ pub(crate) struct StartJobResult {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct JobLogsResult {
     pub(crate) logs: Option<String>,
+}
+
+/// A circle. Every member is always there; what has no value is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Circle")]
+pub struct CircleView {
+    pub public_key: CircleKey,
+    pub members: Vec<CircleKey>,
+    pub limits: CircleLimits,
+    pub is_configured: bool,
+    pub created_at: Option<Timestamp>,
+}
+
+impl From<Circle> for CircleView {
+    fn from(circle: Circle) -> Self {
+        Self {
+            public_key: circle.public_key,
+            members: circle.members,
+            limits: circle.limits,
+            is_configured: circle.is_configured,
+            created_at: circle.created_at,
+        }
+    }
+}
+
+/// What is known of an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::KeyInfo")]
+pub struct KeyView {
+    pub name: String,
+    pub scope: Scope,
+    pub circle: Option<CircleKey>,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl From<KeyInfo> for KeyView {
+    fn from(key: KeyInfo) -> Self {
+        Self {
+            name: key.name,
+            scope: key.scope,
+            circle: key.circle,
+            created_by: key.created_by,
+            created_at: key.created_at,
+            last_used_at: key.last_used_at,
+        }
+    }
+}
+
+/// An API key that was just made, with the key itself, which is not shown again.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::CreatedKey")]
+pub struct CreatedKeyView {
+    #[serde(flatten)]
+    pub key: KeyView,
+    pub secret: String,
+}
+
+impl From<CreatedKey> for CreatedKeyView {
+    fn from(created: CreatedKey) -> Self {
+        Self { key: created.info.into(), secret: created.secret }
+    }
+}
+
+/// One line of the record of who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::AuditEntry")]
+pub struct AuditView {
+    pub id: String,
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(entry: AuditEntry) -> Self {
+        let AuditEntry { id, at, actor, action, subject } = entry;
+        Self { id, at, actor, action, subject }
+    }
 }

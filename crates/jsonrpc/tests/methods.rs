@@ -297,10 +297,18 @@ async fn logs_come_as_one_text_and_are_cut_with_a_word() {
         rpc.node.add_log(job, line);
     }
     assert_eq!(rpc.ok("get_job_logs", json!([id])).await, json!({"logs": "one\ntwo\nthree\n"}));
-    let paged = session(&rpc.node, Caller::local(), Options { max_logs_bytes: 1 << 20, log_page_bytes: 5 });
+    let paged = session(
+        &rpc.node,
+        Caller::local(),
+        Options { max_logs_bytes: 1 << 20, log_page_bytes: 5, ..Options::default() },
+    );
     let paged = Rpc { module: paged, node: rpc.node.clone() };
     assert_eq!(paged.ok("get_job_logs", json!([id])).await, json!({"logs": "one\ntwo\nthree\n"}));
-    let short = session(&rpc.node, Caller::local(), Options { max_logs_bytes: 8, log_page_bytes: 5 });
+    let short = session(
+        &rpc.node,
+        Caller::local(),
+        Options { max_logs_bytes: 8, log_page_bytes: 5, ..Options::default() },
+    );
     let short = Rpc { module: short, node: rpc.node.clone() };
     assert_eq!(
         short.ok("get_job_logs", json!([id])).await,
@@ -321,7 +329,9 @@ async fn who_has_no_session_or_not_the_scope_is_refused_before_anything_else() {
         for method in METHODS {
             let fault = rpc.fault(method.name, json!({"nonsense": true})).await;
             let expected = match method.rule {
-                Rule::Scope(needed) if !scope.covers(needed) => (-32031, "SCOPE_INSUFFICIENT"),
+                Rule::Scope(needed) | Rule::Node(needed) if !scope.covers(needed) => {
+                    (-32031, "SCOPE_INSUFFICIENT")
+                }
                 _ => (-32602, "UNKNOWN_FIELD"),
             };
             assert_eq!((fault.0, fault.1.as_str()), expected, "{} as {scope:?}", method.name);

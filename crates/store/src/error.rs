@@ -42,6 +42,18 @@ pub enum Error {
         /// As many as may be.
         most: u64,
     },
+    /// The node keeps as many circles as it may.
+    #[error("there are {most} circles already")]
+    TooManyCircles {
+        /// As many as may be.
+        most: u64,
+    },
+    /// The node has as many API keys as it may.
+    #[error("there are {most} API keys already")]
+    TooManyKeys {
+        /// As many as may be.
+        most: u64,
+    },
     /// The runner's lease runs.
     #[error("runner {id} has a lease until {until}")]
     RunnerAlive {
@@ -147,6 +159,14 @@ impl From<Error> for ApiError {
             Error::TooManySchedules { most } => with(
                 Reason::TooManySchedules,
                 format!("there are {most} schedules already, as many as may be; delete one that is not needed"),
+            ),
+            Error::TooManyCircles { most } => with(
+                Reason::TooManyCircles,
+                format!("there are {most} circles already, as many as may be; remove one that is not needed"),
+            ),
+            Error::TooManyKeys { most } => with(
+                Reason::TooManyKeys,
+                format!("there are {most} API keys already, as many as may be; remove one that is not needed"),
             ),
             Error::RunnerAlive { id, until } => with(
                 Reason::RunnerAlive,

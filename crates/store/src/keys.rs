@@ -40,6 +40,16 @@ const OBJECT_FIELDS: &str = "hero:osis:fields:";
 const OBJECT_INDEX: &str = "hero:osis:index:";
 const OBJECT_COUNTERS: &str = "hero:osis:counters:";
 const OBJECT_USAGE: &str = "hero:osis:usage:";
+/// Circles that were added at run time.
+pub(crate) const CIRCLES: &str = "hero:circles";
+pub(crate) const API_KEYS: &str = "hero:auth:keys";
+/// When each API key was used last.
+pub(crate) const API_KEYS_USED: &str = "hero:auth:keys:used";
+/// What nonces and tokens are sealed with.
+pub(crate) const SEAL: &str = "hero:auth:seal";
+const USED_NONCE: &str = "hero:auth:used:";
+/// Who did what.
+pub(crate) const AUDIT: &str = "hero:audit";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
@@ -120,6 +130,10 @@ pub(crate) fn job_log(id: JobId) -> String {
 
 pub(crate) fn job_dependents(id: JobId) -> String {
     job(id) + DEPENDENTS
+}
+
+pub(crate) fn used_nonce(random: &str) -> String {
+    [USED_NONCE, random].concat()
 }
 
 pub(crate) fn schedule(id: ScheduleId) -> String {

@@ -4,6 +4,7 @@
 //! claimed job is in exactly one of queue, in-flight list and ended, and that a late report of a replaced
 //! attempt changes nothing. No other crate spells a key. It must never know a port, a wire format or a scope.
 
+mod access;
 mod answer;
 mod api;
 mod create;
@@ -28,6 +29,7 @@ mod strays;
 mod waits;
 mod work;
 
+pub use access::{MAX_CIRCLES, MAX_KEYS, StoredKey};
 pub use api::*;
 pub use error::Error;
 pub use fitness::Fitness;

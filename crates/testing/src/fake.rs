@@ -10,10 +10,10 @@ use std::{
 };
 
 use hero_domain::{
-    ApiError, Caller, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
-    LogStream, NewJob, NewSchedule, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
-    Timestamp,
-    ports::{Jobs, Keys, Ports, Runners, Schedules},
+    ApiError, AuditEntry, Caller, Circle, CircleKey, CreatedKey, ErrorKind, Explanation, Job, JobFilter,
+    JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream, Login, NewCircle, NewJob, NewKey,
+    NewSchedule, Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, Timestamp,
+    ports::{Circles, Jobs, Keys, Ports, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -27,6 +27,8 @@ struct State {
     runners: Vec<Runner>,
     schedules: BTreeMap<ScheduleId, Schedule>,
     keys: BTreeMap<String, Caller>,
+    api_keys: BTreeMap<String, KeyInfo>,
+    circles: BTreeMap<CircleKey, Circle>,
     errors: VecDeque<ApiError>,
     calls: Vec<String>,
     submitted: Vec<NewJob>,
@@ -44,6 +46,18 @@ impl FakeNode {
     /// Knows a secret; from now on a call needs one.
     pub fn add_key(&self, secret: &str, caller: Caller) {
         self.lock().keys.insert(secret.to_owned(), caller);
+    }
+
+    /// Serves a circle.
+    pub fn add_circle(&self, public_key: CircleKey) {
+        let circle = Circle {
+            public_key: public_key.clone(),
+            members: Vec::new(),
+            limits: hero_domain::CircleLimits::default(),
+            is_configured: false,
+            created_at: None,
+        };
+        self.lock().circles.insert(public_key, circle);
     }
 
     /// Has a runner.
@@ -221,6 +235,8 @@ impl Ports for FakeNode {
     type Jobs = Self;
     type Runners = Self;
     type Schedules = Self;
+    type Circles = Self;
+    type Keys = Self;
 
     fn jobs(&self) -> &Self {
         self
@@ -231,6 +247,14 @@ impl Ports for FakeNode {
     }
 
     fn schedules(&self) -> &Self {
+        self
+    }
+
+    fn circles(&self) -> &Self {
+        self
+    }
+
+    fn keys(&self) -> &Self {
         self
     }
 }
@@ -518,4 +542,119 @@ impl Keys for FakeNode {
             None => Err(refused()),
         }
     }
+
+    async fn nonce(&self, circle: &CircleKey, pubkey: &str) -> Result<String> {
+        self.enter("nonce").await?;
+        let pubkey: CircleKey = pubkey.parse().map_err(malformed)?;
+        Ok(format!("nonce of {pubkey} for {circle}"))
+    }
+
+    /// Good is the signature `signed`.
+    async fn login(&self, circle: &CircleKey, proof: Proof) -> Result<Login> {
+        self.enter("login").await?;
+        let key: CircleKey = proof.pubkey.parse().map_err(malformed)?;
+        let known = self.lock().circles.get(circle).is_some_and(|circle| circle.admits(&key));
+        if !known || proof.signature != "signed" || proof.nonce != format!("nonce of {key} for {circle}") {
+            return Err(ApiError::new(Reason::AuthenticationRequired, "this proves nothing"));
+        }
+        let caller =
+            Caller { name: key.to_string(), scope: hero_domain::Scope::User, circle: Some(circle.clone()) };
+        let token = format!("token of {key} for {circle}");
+        self.add_key(&token, caller.clone());
+        Ok(Login { caller, token })
+    }
+
+    async fn create(&self, caller: &Caller, key: NewKey) -> Result<CreatedKey> {
+        self.enter("create_key").await?;
+        let circle = key.circle.map(|circle| circle.parse().map_err(malformed)).transpose()?;
+        let info = KeyInfo {
+            name: key.name,
+            scope: key.scope,
+            circle,
+            created_by: caller.name.clone(),
+            created_at: Timestamp::from_millis(0),
+            last_used_at: None,
+        };
+        let mut state = self.lock();
+        if state.api_keys.contains_key(&info.name) {
+            return Err(ApiError::new(Reason::KeyExists, format!("there is a key {}", info.name)));
+        }
+        state.api_keys.insert(info.name.clone(), info.clone());
+        Ok(CreatedKey { secret: format!("secret of {}", info.name), info })
+    }
+
+    async fn list(&self, _: &Caller) -> Result<Vec<KeyInfo>> {
+        self.enter("list_keys").await?;
+        Ok(self.lock().api_keys.values().cloned().collect())
+    }
+
+    async fn remove(&self, _: &Caller, name: &str) -> Result<()> {
+        self.enter("remove_key").await?;
+        self.lock().api_keys.remove(name).map(drop).ok_or_else(|| no_key(name))
+    }
+
+    async fn rotate(&self, _: &Caller, name: &str) -> Result<CreatedKey> {
+        self.enter("rotate_key").await?;
+        let info = self.lock().api_keys.get(name).cloned().ok_or_else(|| no_key(name))?;
+        Ok(CreatedKey { secret: format!("another secret of {name}"), info })
+    }
+
+    async fn audit(&self, _: &Caller, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.enter("audit").await?;
+        let state = self.lock();
+        let entry = |name: &String| AuditEntry {
+            id: name.clone(),
+            at: Timestamp::from_millis(0),
+            actor: "somebody".to_owned(),
+            action: "create_key".to_owned(),
+            subject: name.clone(),
+        };
+        Ok(state.api_keys.keys().map(entry).take(limit).collect())
+    }
+}
+
+fn malformed(error: hero_domain::IdError) -> ApiError {
+    ApiError::new(Reason::IdMalformed, error.to_string())
+}
+
+fn no_key(name: &str) -> ApiError {
+    ApiError::new(Reason::KeyNotFound, format!("there is no key {name}"))
+}
+
+/// Any key of the form of one is a circle's.
+impl Circles for FakeNode {
+    async fn find(&self, key: &CircleKey) -> Result<Circle> {
+        self.enter("find_circle").await?;
+        self.lock().circles.get(key).cloned().ok_or_else(|| no_circle(key))
+    }
+
+    async fn add(&self, _: &Caller, circle: NewCircle) -> Result<Circle> {
+        self.enter("add_circle").await?;
+        let public_key: CircleKey = circle.public_key.parse().map_err(malformed)?;
+        let members = circle.members.iter().map(|key| key.parse().map_err(malformed));
+        let circle = Circle {
+            public_key: public_key.clone(),
+            members: members.collect::<Result<_>>()?,
+            limits: circle.limits,
+            is_configured: false,
+            created_at: Some(Timestamp::from_millis(0)),
+        };
+        self.lock().circles.insert(public_key, circle.clone());
+        Ok(circle)
+    }
+
+    async fn remove(&self, _: &Caller, public_key: &str) -> Result<()> {
+        self.enter("remove_circle").await?;
+        let key: CircleKey = public_key.parse().map_err(malformed)?;
+        self.lock().circles.remove(&key).map(drop).ok_or_else(|| no_circle(&key))
+    }
+
+    async fn list(&self, _: &Caller) -> Result<Vec<Circle>> {
+        self.enter("list_circles").await?;
+        Ok(self.lock().circles.values().cloned().collect())
+    }
+}
+
+fn no_circle(key: &CircleKey) -> ApiError {
+    ApiError::new(Reason::CircleUnknown, format!("circle {key} is not served here"))
 }

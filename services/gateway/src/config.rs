@@ -42,6 +42,8 @@ pub struct GatewayConfig {
 pub struct AuthConfig {
     /// How long an answer about a secret is kept: as long may a removed key still work. 0 asks every time.
     pub cache_ms: u64,
+    /// How long it is remembered that a circle is served: as long may a removed one still be connected to.
+    pub circle_cache_ms: u64,
     /// How many answers are kept.
     pub max_cached: usize,
     /// How long a caller with a wrong secret waits for the refusal.
@@ -106,7 +108,7 @@ impl Default for GatewayConfig {
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { cache_ms: 10_000, max_cached: 1_024, failure_delay_ms: 250 }
+        Self { cache_ms: 10_000, circle_cache_ms: 2_000, max_cached: 1_024, failure_delay_ms: 250 }
     }
 }
 
@@ -145,8 +147,8 @@ impl LimitsConfig {
         }
     }
 
-    pub(crate) fn options(&self) -> Options {
-        Options { max_logs_bytes: self.max_logs_bytes, ..Options::default() }
+    pub(crate) fn options(&self, failure_delay: Duration) -> Options {
+        Options { max_logs_bytes: self.max_logs_bytes, failure_delay, ..Options::default() }
     }
 }
 

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::any,
 };
 use bytes::Bytes;
-use hero_domain::{ApiError, Caller, Reason, ports::Keys};
+use hero_domain::{ApiError, CircleKey, Reason, ports::Ports};
 use hero_jsonrpc::{CallsLayer, Session};
 use hero_telemetry::trace_context::{TRACEPARENT, is_traceparent};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
@@ -32,7 +32,7 @@ use tower::{
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Visitor},
     config::{GatewayConfig, LimitsConfig},
     refusal,
 };
@@ -52,8 +52,8 @@ const BATCH_BACKSTOP: usize = 10;
 type RpcBuilder = TowerServiceBuilder<Stack<CallsLayer, Identity>, Identity>;
 
 /// What every request needs.
-pub(crate) struct Edge<K> {
-    pub(crate) auth: Arc<Authenticator<K>>,
+pub(crate) struct Edge<P> {
+    pub(crate) auth: Arc<Authenticator<P>>,
     rpc: RpcBuilder,
     methods: Methods,
     stop: StopHandle,
@@ -62,10 +62,10 @@ pub(crate) struct Edge<K> {
     body_timeout: Duration,
 }
 
-impl<K: Keys> Edge<K> {
+impl<P: Ports> Edge<P> {
     pub(crate) fn new(
         config: &GatewayConfig,
-        auth: Arc<Authenticator<K>>,
+        auth: Arc<Authenticator<P>>,
         methods: impl Into<Methods>,
         stop: StopHandle,
     ) -> Self {
@@ -84,17 +84,34 @@ impl<K: Keys> Edge<K> {
     /// The routes of the public port.
     pub(crate) fn router(self, config: &GatewayConfig) -> Router {
         let edge = Arc::new(self);
-        let mut router = Router::new().route("/", any(root::<K>)).fallback(unknown);
+        let mut router = Router::new()
+            .route("/", any(root::<P>))
+            .route("/{circle_pk}", any(circle::<P>))
+            .fallback(unknown);
         if let Some(cors) = cors(&config.allowed_origins) {
             router = router.layer(cors);
         }
-        router.layer(from_fn_with_state(Arc::clone(&edge), check_place::<K>)).with_state(edge)
+        router.layer(from_fn_with_state(Arc::clone(&edge), check_place::<P>)).with_state(edge)
     }
 
-    async fn session(&self, headers: &HeaderMap) -> Result<Session, Response> {
-        let caller: Arc<Caller> = self.auth.identify(headers).await.map_err(|error| refusal::call(&error))?;
+    /// Who is behind a request: at the root, or at a circle. What is proved on a connection that is `lasting` holds
+    /// for its later calls.
+    async fn session(
+        &self,
+        circle: Option<&CircleKey>,
+        headers: &HeaderMap,
+        is_lasting: bool,
+    ) -> Result<Session, Response> {
         let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-        Ok(Session::new(caller, traceparent.filter(|text| is_traceparent(text)).map(str::to_owned)))
+        let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
+        let Some(circle) = circle else {
+            let caller = self.auth.identify(headers).await.map_err(|error| refusal::call(&error))?;
+            return Ok(Session::new(caller, traceparent));
+        };
+        match self.auth.identify_in(circle, headers).await.map_err(|error| refusal::call(&error))? {
+            Visitor::Caller(caller) => Ok(Session::new(caller, traceparent)),
+            Visitor::Guest => Ok(Session::guest(circle.clone(), is_lasting, traceparent)),
+        }
     }
 
     async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
@@ -156,13 +173,30 @@ fn rpc_builder(limits: &LimitsConfig) -> RpcBuilder {
         .set_rpc_middleware(RpcServiceBuilder::new().layer(CallsLayer::new(limits.calls())))
 }
 
-async fn root<K: Keys>(State(edge): State<Arc<Edge<K>>>, request: Request) -> Response {
+async fn root<P: Ports>(State(edge): State<Arc<Edge<P>>>, request: Request) -> Response {
+    serve(&edge, None, request).await
+}
+
+/// A circle that is not served is refused before anything else: before the body is read, before an upgrade.
+async fn circle<P: Ports>(
+    State(edge): State<Arc<Edge<P>>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    match edge.auth.circle(&path).await {
+        Ok(Some(circle)) => serve(&edge, Some(&circle), request).await,
+        Ok(None) => refusal::circle_not_found(&path),
+        Err(error) => refusal::call(&error),
+    }
+}
+
+async fn serve<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Request) -> Response {
     let method = request.method();
     if *method == Method::POST {
-        return post(&edge, request).await;
+        return post(edge, circle, request).await;
     }
     if *method == Method::GET && is_upgrade_request(&request) {
-        return upgrade(&edge, request).await;
+        return upgrade(edge, circle, request).await;
     }
     if *method == Method::GET || *method == Method::HEAD {
         return USAGE.into_response();
@@ -175,17 +209,19 @@ async fn root<K: Keys>(State(edge): State<Arc<Edge<K>>>, request: Request) -> Re
 
 async fn unknown(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(200).collect();
-    let words = format!("there is nothing at '{path}'; JSON-RPC is served at '/'");
+    let words = format!(
+        "there is nothing at '{path}'; JSON-RPC is served at '/', and a circle's at '/{{circle_pk}}'"
+    );
     refusal::request(StatusCode::NOT_FOUND, "Not found", &words)
 }
 
-async fn post<K: Keys>(edge: &Edge<K>, request: Request) -> Response {
+async fn post<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Request) -> Response {
     if !content_type_is_json(&request) {
         let words = "a call is JSON; send it with `content-type: application/json`";
         return refusal::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type", words);
     }
     let (mut parts, body) = request.into_parts();
-    let session = match edge.session(&parts.headers).await {
+    let session = match edge.session(circle, &parts.headers, false).await {
         Ok(session) => session,
         Err(refused) => return refused,
     };
@@ -199,9 +235,9 @@ async fn post<K: Keys>(edge: &Edge<K>, request: Request) -> Response {
     edge.dispatch(http::Request::from_parts(parts, Body::new(Full::new(body)))).await
 }
 
-async fn upgrade<K: Keys>(edge: &Edge<K>, request: Request) -> Response {
+async fn upgrade<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let session = match edge.session(&parts.headers).await {
+    let session = match edge.session(circle, &parts.headers, true).await {
         Ok(session) => session,
         Err(refused) => return refused,
     };
@@ -275,7 +311,7 @@ impl Places {
     }
 }
 
-async fn check_place<K: Keys>(State(edge): State<Arc<Edge<K>>>, request: Request, next: Next) -> Response {
+async fn check_place<P: Ports>(State(edge): State<Arc<Edge<P>>>, request: Request, next: Next) -> Response {
     match edge.places.refuse(&request) {
         None => next.run(request).await,
         Some(refused) => refused,

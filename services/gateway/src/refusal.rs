@@ -43,6 +43,13 @@ pub(crate) fn request(status: StatusCode, error: &str, message: &str) -> Respons
     (status, axum::Json(json!({"error": error, "message": message}))).into_response()
 }
 
+/// A circle that is not served here.
+pub(crate) fn circle_not_found(path: &str) -> Response {
+    let path: String = path.chars().take(200).collect();
+    let words = format!("Circle '{path}' is not available on this server");
+    request(StatusCode::NOT_FOUND, "Circle not found", &words)
+}
+
 /// A refusal after which the connection is of no use.
 pub(crate) fn closing(mut response: Response<Body>) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

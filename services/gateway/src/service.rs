@@ -1,11 +1,11 @@
 //! The gateway as a service: wiring, and its life.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use hero_config::Overrides;
 use hero_jsonrpc::module;
-use hero_proto::{Calls, Deadlines, GrpcKeys, GrpcPorts};
+use hero_proto::{Calls, Deadlines, GrpcPorts};
 use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
 use hero_telemetry::trace_context;
 use jsonrpsee::server::{ServerHandle, stop_channel};
@@ -24,7 +24,7 @@ pub struct Gateway {
     listener: Listener,
     router: Router,
     limits: LimitsConfig,
-    auth: Arc<Authenticator<GrpcKeys>>,
+    auth: Arc<Authenticator<GrpcPorts>>,
     supervisor: Condition,
     websockets: ServerHandle,
 }
@@ -91,16 +91,16 @@ impl Service for Gateway {
             deadlines: Deadlines { call: limits.calls().call_timeout, ..Deadlines::default() },
             traceparent: trace_context::current_traceparent,
         };
-        let ports = GrpcPorts::new(channel.clone(), &calls).map_jobs(Coalesced::new);
-        let keys = GrpcKeys::with_calls(channel, calls);
+        let upstream = GrpcPorts::new(channel, &calls);
+        let ports = upstream.clone().map_jobs(Coalesced::new);
 
         let serves_anonymous = config.insecure_no_auth || config.listen.is_local();
         if config.insecure_no_auth && !config.listen.is_local() {
             tracing::warn!(address = %listener.address(), "serving callers without a secret where others can reach");
         }
-        let auth = Arc::new(Authenticator::new(keys, config.auth.clone(), serves_anonymous));
+        let auth = Arc::new(Authenticator::new(upstream, config.auth.clone(), serves_anonymous));
         let (stop, websockets) = stop_channel();
-        let methods = module(ports, limits.options());
+        let methods = module(ports, limits.options(Duration::from_millis(config.auth.failure_delay_ms)));
         let router = Edge::new(&config, Arc::clone(&auth), methods, stop).router(&config);
         let supervisor = cx.health.condition("supervisor");
         Ok(Self { listener, router, limits, auth, supervisor, websockets })

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
-use hero_domain::ports::Keys;
+use hero_domain::ports::Ports;
 use hero_runtime::{Condition, Shutdown};
 
 use crate::auth::{Authenticator, Probe};
@@ -14,8 +14,8 @@ const STEADY: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(50);
 
 /// Looks after the supervisor until the shutdown; fails when it may not be served at all.
-pub(crate) async fn watch<K: Keys>(
-    auth: Arc<Authenticator<K>>,
+pub(crate) async fn watch<P: Ports>(
+    auth: Arc<Authenticator<P>>,
     condition: Condition,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use hero_auth::Secrets;
+use hero_auth::{PublicKey, Secrets};
 use hero_config::{Invalid, Validate, ensure};
-use hero_domain::CircleKey;
+use hero_domain::ScriptType;
 use hero_gateway::GatewayConfig;
 use hero_redis::RedisUrl;
 use hero_runner::RunnerConfig;
@@ -23,9 +23,11 @@ pub struct LauncherConfig {
     pub host: String,
     /// The port of it; 0 takes any free one.
     pub port: u16,
-    /// Circles to serve. Their form is checked; serving them comes in a later version.
+    /// Public keys of circles to serve, beside those that were added with add_circle.
     pub public_keys: Vec<String>,
-    /// Refuse to start unless every call has to bring a secret.
+    /// Which scripts the runner of a circle executes. What is not sandboxed is no tenant's.
+    pub circle_script_types: Vec<ScriptType>,
+    /// Every call has to bring a secret, or a key that was proved to a circle.
     pub enable_auth: bool,
     /// Serve on other addresses than loopback although there is no secret.
     pub insecure_no_auth: bool,
@@ -61,6 +63,7 @@ impl Default for LauncherConfig {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             public_keys: Vec::new(),
+            circle_script_types: vec![ScriptType::Osis],
             enable_auth: false,
             insecure_no_auth: false,
             secrets: Secrets::default(),
@@ -107,6 +110,8 @@ impl LauncherConfig {
         config.listen = Address::loopback(0);
         config.redis.url = redis.clone();
         config.secrets = self.secrets.clone();
+        config.enable_auth |= self.enable_auth;
+        config.circles.extend(self.public_keys.iter().cloned());
         config
     }
 
@@ -127,6 +132,13 @@ impl LauncherConfig {
         config
     }
 
+    /// The runner of a circle of this node, but for the circle.
+    pub(crate) fn circle_runner(&self, redis: &RedisUrl) -> RunnerConfig {
+        // Two runners must not share an id, so each gets one of its own.
+        let script_types = self.circle_script_types.clone();
+        RunnerConfig { id: String::new(), script_types, ..self.runner(redis) }
+    }
+
     /// What the runner runs, for people.
     pub(crate) fn runner_in_words(&self) -> String {
         let types = self.runner.script_types.iter();
@@ -136,28 +148,27 @@ impl LauncherConfig {
         words.join(", ")
     }
 
-    /// Circles: the form of a key is checked; serving them is refused with words rather than left out silently.
+    /// A key that is none is named at the start, rather than missed at the first call.
     fn validate_circles(&self) -> Result<(), Invalid> {
         for key in &self.public_keys {
-            key.parse::<CircleKey>().map_err(|error| Invalid::new("public_keys", error.to_string()))?;
+            PublicKey::parse(key).map_err(|error| Invalid::new("public_keys", error.message()))?;
         }
         ensure(
-            self.public_keys.is_empty(),
-            "public_keys",
-            "the keys are well formed, but this version does not serve circles yet; start without them, and \
-             use the node at its root path",
+            !self.circle_script_types.is_empty(),
+            "circle_script_types",
+            "name at least one, for example [\"OSIS\"]",
         )
     }
 
     fn validate_auth(&self) -> Result<(), Invalid> {
         let has_secret = !self.secrets.is_empty();
         ensure(
-            has_secret || !self.enable_auth,
+            has_secret || !self.enable_auth || !self.public_keys.is_empty(),
             "enable_auth",
-            "there is no secret that a caller could bring; add --admin-secret or --user-secret",
+            "nobody could bring anything: add --admin-secret or --user-secret, or a circle (-k) to log in to",
         )?;
         ensure(
-            has_secret || self.insecure_no_auth || self.listen().is_local(),
+            has_secret || self.enable_auth || self.insecure_no_auth || self.listen().is_local(),
             "host",
             "other machines could run scripts here without a secret; add --admin-secret, or say \
              --insecure-no-auth if that is wanted",
@@ -222,7 +233,7 @@ mod tests {
     use super::LauncherConfig;
 
     const EXAMPLE: &str = include_str!("../config.example.toml");
-    const KEY: &str = "02a1b2c3d4e5f6789abcdef0123456789abcdef0123456789abcdef0123456789a";
+    const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 
     fn load(env: &[(&str, &str)], overrides: Overrides) -> Result<LauncherConfig, String> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
@@ -273,8 +284,9 @@ mod tests {
         };
         let (key, message) = refused(|config| config.public_keys = vec![KEY.into(), "05".into()]);
         assert!(key == "public_keys" && message.contains("`05`"), "{message}");
-        let (key, message) = refused(|config| config.public_keys = vec![KEY.into()]);
-        assert!(key == "public_keys" && message.contains("does not serve circles yet"), "{message}");
+        let not_on_curve = refused(|config| config.public_keys = vec![format!("02{}5", "0".repeat(63))]);
+        assert!(not_on_curve.0 == "public_keys" && not_on_curve.1.contains("not on secp256k1"));
+        assert_eq!(refused(|config| config.circle_script_types = vec![]).0, "circle_script_types");
         assert_eq!(refused(|config| config.enable_auth = true).0, "enable_auth");
         assert_eq!(refused(|config| config.host = "0.0.0.0".into()).0, "host");
         assert_eq!(refused(|config| config.redis_start_timeout_ms = 0).0, "redis_start_timeout_ms");
@@ -283,6 +295,15 @@ mod tests {
             "supervisor.admin"
         );
         assert_eq!(refused(|config| config.gateway.limits.max_calls = 0).0, "gateway.limits.max_calls");
+    }
+
+    #[test]
+    fn circles_with_auth_need_no_secret() {
+        let config =
+            LauncherConfig { public_keys: vec![KEY.into()], enable_auth: true, ..LauncherConfig::default() };
+        config.validate().unwrap();
+        let supervisor = config.supervisor(&"unix:///x".parse().unwrap());
+        assert!(supervisor.enable_auth && supervisor.circles == [KEY]);
     }
 
     #[test]

@@ -15,9 +15,8 @@ pub struct LauncherFlags {
     #[arg(long)]
     host: Option<String>,
 
-    /// Public key of a circle to serve, secp256k1 in hex; can be repeated. Circles are not served by this version
-    /// yet: well-formed keys are refused too, with words, instead of being ignored
-    #[arg(short = 'k', long = "public-key", value_name = "KEY")]
+    /// Public key of a circle to serve at /{key}, secp256k1 in hex; can be repeated, or a list with commas
+    #[arg(short = 'k', long = "public-key", value_name = "KEY", value_delimiter = ',')]
     public_key: Vec<String>,
 
     /// The same as a list with commas
@@ -36,7 +35,7 @@ pub struct LauncherFlags {
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
 
-    /// Refuse to start unless every call has to bring a secret
+    /// Every call has to bring a secret, or a key that was proved to a circle
     #[arg(long)]
     enable_auth: bool,
 

@@ -10,6 +10,7 @@ mod config;
 mod flags;
 mod node;
 mod redis_server;
+mod tenants;
 
 pub use config::LauncherConfig;
 pub use flags::LauncherFlags;

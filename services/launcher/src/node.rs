@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
 use hero_gateway::Gateway;
+use hero_proto::GrpcCircles;
 use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
 use hero_runner::Runner;
 use hero_runtime::{
-    Addresses, Context, DrainConfig, Health, Service, Shutdown, ShutdownTrigger, VERSION, run_service,
+    Addresses, Context, DrainConfig, Health, Service, Shutdown, ShutdownTrigger, VERSION, grpc, run_service,
 };
 use hero_supervisor::Supervisor;
 use tokio::task::JoinHandle;
 
-use crate::{LauncherConfig, LauncherFlags, RedisServer, banner::Banner};
+use crate::{LauncherConfig, LauncherFlags, RedisServer, banner::Banner, tenants::Tenants};
 
 /// After this long without being ready, the node says what it waits for.
 const SAY_WHAT_IS_MISSING: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ pub struct Node {
     supervisor: Supervisor,
     gateway: Gateway,
     runner: Runner,
+    tenants: Tenants,
 }
 
 impl Service for Node {
@@ -58,9 +60,17 @@ impl Service for Node {
         let runner = Runner::bind(config.runner(&url), &cx.scope(Runner::NAME))
             .await
             .context("the runner cannot start")?;
+        let channel = grpc::channel(upstream, &config.gateway.channel);
+        let tenants = Tenants {
+            circles: GrpcCircles::new(channel),
+            runner: config.circle_runner(&url),
+            telemetry: cx.telemetry.clone(),
+            drain: config.drain,
+            condition: cx.health.condition("circles"),
+        };
         let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
         let health = cx.health.clone();
-        Ok(Self { begun, drain: config.drain, health, banner, redis, supervisor, gateway, runner })
+        Ok(Self { begun, drain: config.drain, health, banner, redis, supervisor, gateway, runner, tenants })
     }
 
     fn addresses(&self) -> Addresses {
@@ -68,19 +78,21 @@ impl Service for Node {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { begun, drain, health, banner, redis, supervisor, gateway, runner } = self;
+        let Self { begun, drain, health, banner, redis, supervisor, gateway, runner, tenants } = self;
         // Stopped from the outside in: nobody loses what it still needs.
-        let mut edge = [Part::run(gateway, drain), Part::run(runner, drain)];
+        let tenants = Part::spawn("runners of circles", drain, |shutdown| tenants.run(shutdown));
+        let mut edge = [Part::run(gateway, drain), Part::run(runner, drain), tenants];
         let mut core = Part::run(supervisor, drain);
         let (stop_redis, redis_shutdown) = Shutdown::new(drain);
         let mut redis = redis.map(|redis| tokio::spawn(keep(redis, redis_shutdown)));
 
         let greeting = tokio::spawn(greet(health, banner, begun));
-        let [gateway, runner] = &mut edge;
+        let [gateway, runner, tenants] = &mut edge;
         let failed = tokio::select! {
             () = shutdown.draining() => None,
             ended = gateway.ended() => Some(ended),
             ended = runner.ended() => Some(ended),
+            ended = tenants.ended() => Some(ended),
             ended = core.ended() => Some(ended),
         };
         greeting.abort();
@@ -104,18 +116,24 @@ impl Service for Node {
 }
 
 /// A running service and what stops it.
-struct Part {
+pub(crate) struct Part {
     name: &'static str,
-    trigger: ShutdownTrigger,
+    pub(crate) trigger: ShutdownTrigger,
     task: JoinHandle<anyhow::Result<()>>,
     is_over: bool,
 }
 
 impl Part {
-    fn run<S: Service>(service: S, drain: DrainConfig) -> Self {
+    pub(crate) fn run<S: Service>(service: S, drain: DrainConfig) -> Self {
+        Self::spawn(S::NAME, drain, |shutdown| run_service(service, shutdown))
+    }
+
+    fn spawn<F>(name: &'static str, drain: DrainConfig, run: impl FnOnce(Shutdown) -> F) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
         let (trigger, shutdown) = Shutdown::new(drain);
-        let task = tokio::spawn(run_service(service, shutdown));
-        Self { name: S::NAME, trigger, task, is_over: false }
+        Self { name, trigger, task: tokio::spawn(run(shutdown)), is_over: false }
     }
 
     /// Waits for an end that nobody has asked for: that is always a failure.
@@ -126,8 +144,13 @@ impl Part {
         }
     }
 
+    /// Whether it has come to its end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Waits for its end, unless that was told before.
-    async fn finish(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn finish(&mut self) -> anyhow::Result<()> {
         if self.is_over { Ok(()) } else { self.join().await }
     }
 
@@ -211,7 +234,7 @@ fn banner(
 ) -> Banner {
     let admin = cx.admin.as_ref().unwrap_or(&config.admin.listen).reachable();
     let rpc = public.get("http").map(|address| address.reachable().to_string()).unwrap_or_default();
-    let needs_secret = !config.secrets.is_empty();
+    let needs_secret = config.enable_auth || !config.secrets.is_empty();
     Banner {
         version: VERSION,
         rpc: rpc.trim_start_matches("tcp://").to_owned(),
@@ -222,7 +245,10 @@ fn banner(
         },
         runner: config.runner_in_words(),
         auth: match (needs_secret, config.insecure_no_auth) {
-            (true, _) => "every call needs a secret".to_owned(),
+            (true, _) if config.secrets.is_empty() => {
+                "every call needs an API key, or a login to a circle".to_owned()
+            }
+            (true, _) => "every call needs a secret, or a login to a circle".to_owned(),
             (false, true) => {
                 "OFF, and other machines may call: whoever reaches this port may run scripts".to_owned()
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hero_config::{Invalid, Overrides, Validate, ensure};
-use hero_domain::{JobLimits, RunnerId, ScriptType};
+use hero_domain::{CircleKey, JobLimits, RunnerId, ScriptType};
 use hero_redis::RedisConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ const GRPC_PORT: u16 = 8082;
 pub struct RunnerConfig {
     /// Who it is; empty: `<host>-<process>-<random>`. Two runners must not share one.
     pub id: String,
+    /// The circle that it serves, by its public key, and no other jobs; empty: the jobs of the node itself.
+    pub circle: String,
     /// Which scripts it executes. A type that this machine cannot serve is left out, and the log says so.
     pub script_types: Vec<ScriptType>,
     /// How long its jobs are its own without a sign of life, in milliseconds.
@@ -52,6 +54,7 @@ impl Default for RunnerConfig {
     fn default() -> Self {
         Self {
             id: String::new(),
+            circle: String::new(),
             script_types: vec![ScriptType::Osis, ScriptType::Python],
             lease_ms: 10_000,
             listen: Address::loopback(GRPC_PORT),
@@ -86,6 +89,12 @@ impl Default for LimitsConfig {
 }
 
 impl RunnerConfig {
+    /// The circle that it serves; none: the jobs of the node itself.
+    #[must_use]
+    pub fn circle(&self) -> Option<CircleKey> {
+        self.circle.parse().ok()
+    }
+
     /// How long its jobs are its own without a sign of life.
     #[must_use]
     pub const fn lease(&self) -> Duration {
@@ -133,6 +142,9 @@ impl Validate for RunnerConfig {
         const MOST_SLOTS: usize = 10_000;
         if !self.id.is_empty() {
             self.id.parse::<RunnerId>().map_err(|error| Invalid::new("id", error.to_string()))?;
+        }
+        if !self.circle.is_empty() {
+            self.circle.parse::<CircleKey>().map_err(|error| Invalid::new("circle", error.to_string()))?;
         }
         ensure(!self.script_types.is_empty(), "script_types", "name at least one, for example [\"OSIS\"]")?;
         ensure(

@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use hero_domain::JobId;
+use hero_domain::{CircleKey, JobId};
 use hero_store::{Claim, Claimed, Error, Exchanged, Finish, JobStore, Outcome, Session, Store, Work};
 use hero_telemetry::{Attributes, metrics, names};
 use tokio::{
@@ -107,7 +107,12 @@ struct Settled {
 }
 
 impl Lane {
-    pub(crate) fn new(shift: Shift, engine: Arc<dyn Engine>, slots: usize) -> Self {
+    pub(crate) fn new(
+        shift: Shift,
+        circle: Option<CircleKey>,
+        engine: Arc<dyn Engine>,
+        slots: usize,
+    ) -> Self {
         let (sender, ended) = mpsc::unbounded_channel();
         let script_type = engine.script_type();
         let attributes = Attributes::new(&[
@@ -117,7 +122,7 @@ impl Lane {
         ]);
         Self {
             reports: Reports { ended: sender, logging: shift.logging.clone() },
-            lane: hero_store::Lane { script_type, circle: None },
+            lane: hero_store::Lane { script_type, circle },
             shift,
             engine,
             slots,

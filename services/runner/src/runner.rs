@@ -183,7 +183,7 @@ impl Worker {
             id: self.id.clone(),
             session: Uuid::new_v4().simple().to_string(),
             script_types: self.engines.iter().map(|(script_type, _)| script_type).collect(),
-            circles: Vec::new(),
+            circles: self.config.circle().into_iter().collect(),
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             host: host(),
             version: hero_runtime::VERSION.to_owned(),
@@ -228,7 +228,7 @@ impl Worker {
         let logs = tokio::spawn(log::write_logs(self.store.clone(), self.config.limits.max_log_bytes, logs));
         for (script_type, engine) in self.engines.iter() {
             let slots = self.config.slots(script_type);
-            tasks.spawn(Lane::new(shift.clone(), Arc::clone(engine), slots).work());
+            tasks.spawn(Lane::new(shift.clone(), self.config.circle(), Arc::clone(engine), slots).work());
         }
         drop(shift);
         let lanes = async { while tasks.join_next().await.is_some() {} };

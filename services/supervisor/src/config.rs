@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hero_auth::Secrets;
+use hero_auth::{PublicKey, Secrets};
 use hero_config::{Invalid, Overrides, Secret, Validate, ensure};
-use hero_domain::JobLimits;
+use hero_domain::{CircleKey, JobLimits};
 use hero_redis::RedisConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,12 @@ pub struct SupervisorConfig {
     pub listen: Address,
     /// The secrets of the node; none: everybody is the local caller.
     pub secrets: Secrets,
+    /// Refuse callers who bring nothing, even where no secret is configured.
+    pub enable_auth: bool,
+    /// Public keys of circles that are served beside those that were added at run time.
+    pub circles: Vec<String>,
+    /// How the owners of keys prove them.
+    pub auth: AuthConfig,
     /// Where jobs are kept.
     pub redis: RedisConfig,
     /// What a job may bring and leave behind.
@@ -44,6 +50,9 @@ impl Default for SupervisorConfig {
         Self {
             listen: Address::loopback(8081),
             secrets: Secrets::default(),
+            enable_auth: false,
+            circles: Vec::new(),
+            auth: AuthConfig::default(),
             redis: RedisConfig::default(),
             jobs: JobLimits::default(),
             submit: SubmitConfig::default(),
@@ -55,6 +64,24 @@ impl Default for SupervisorConfig {
             telemetry: TelemetryConfig::default(),
             drain: DrainConfig::default(),
         }
+    }
+}
+
+/// How the owners of keys prove them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuthConfig {
+    /// Seconds in which a nonce has to be signed and brought back.
+    pub nonce_s: u32,
+    /// Seconds that a token of a login is good for.
+    pub token_s: u32,
+    /// How long a circle is remembered: as long may one that another replica has removed still be served.
+    pub circle_cache_ms: u64,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self { nonce_s: 300, token_s: 3_600, circle_cache_ms: 2_000 }
     }
 }
 
@@ -154,10 +181,31 @@ impl Chassis for SupervisorConfig {
     }
 }
 
+impl SupervisorConfig {
+    /// The configured circles, each in the one spelling of its key.
+    pub(crate) fn circle_keys(&self) -> Result<Vec<CircleKey>, Invalid> {
+        let of = |text: &String| match PublicKey::parse(text) {
+            Ok(key) => Ok(key.name().clone()),
+            Err(error) => Err(Invalid::new("circles", error.message())),
+        };
+        self.circles.iter().map(of).collect()
+    }
+}
+
+impl Validate for AuthConfig {
+    fn validate(&self) -> Result<(), Invalid> {
+        ensure((10..=3_600).contains(&self.nonce_s), "nonce_s", "it must be 10 to 3600")?;
+        ensure((60..=604_800).contains(&self.token_s), "token_s", "it must be 60 to 604800, a week")?;
+        ensure(self.circle_cache_ms <= 60_000, "circle_cache_ms", "it must be at most 60000")
+    }
+}
+
 impl Validate for SupervisorConfig {
     fn validate(&self) -> Result<(), Invalid> {
         self.validate_chassis()?;
         self.secrets.validate().map_err(|invalid| invalid.within("secrets"))?;
+        self.circle_keys()?;
+        self.auth.validate().map_err(|invalid| invalid.within("auth"))?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
         validate_limits(&self.jobs).map_err(|invalid| invalid.within("jobs"))?;
         let submit = &self.submit;

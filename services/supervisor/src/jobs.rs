@@ -5,8 +5,8 @@ mod waiting;
 use std::{slice, sync::Arc, time::Duration};
 
 use hero_domain::{
-    ApiError, Caller, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobLimits, JobPage, JobStatus,
-    LogPage, NewJob, Reason, Result, Scope, ports::Jobs,
+    ApiError, Caller, Circle, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobLimits, JobPage,
+    JobStatus, LogPage, NewJob, Reason, Result, Scope, ports::Jobs,
 };
 use hero_proto::MAX_LOG_PAGE_BYTES;
 use hero_store::{Created, Error, JobStore as _, Store, Waits};
@@ -14,6 +14,7 @@ use hero_telemetry::{Attributes, metrics, names, trace_context};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    circles::Directory,
     config::{SubmitConfig, WaitConfig},
     readiness::Gate,
     submissions::Submissions,
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) struct StoredJobs {
     store: Store,
     gate: Gate,
+    circles: Directory,
     limits: Arc<JobLimits>,
     submissions: Submissions<Store>,
     waits: Waits,
@@ -39,6 +41,7 @@ impl StoredJobs {
         store: Store,
         waits: Waits,
         gate: Gate,
+        circles: Directory,
         limits: Arc<JobLimits>,
         (submit, wait): (SubmitConfig, WaitConfig),
         closing: CancellationToken,
@@ -49,6 +52,7 @@ impl StoredJobs {
             limits,
             store,
             gate,
+            circles,
             waits,
             wait,
             closing,
@@ -56,13 +60,14 @@ impl StoredJobs {
     }
 
     /// Every call passes here first.
-    fn enter(&self, caller: &Caller) -> Result<()> {
+    async fn enter(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
         caller.require(Scope::User)?;
-        self.gate.check()
+        self.gate.check()?;
+        self.circles.check(caller).await
     }
 
-    fn admit(&self, caller: &Caller, job: &mut NewJob) -> Result<()> {
-        admit(&self.limits, caller, job)
+    fn admit(&self, circle: Option<&Circle>, caller: &Caller, job: &mut NewJob) -> Result<()> {
+        admit(&self.limits, circle, caller, job)
     }
 
     /// A filter with its page checked, and confined to what the caller may see; none: that is nothing.
@@ -94,8 +99,8 @@ impl StoredJobs {
 
 impl Jobs for StoredJobs {
     async fn create(&self, caller: &Caller, mut job: NewJob) -> Result<JobId> {
-        self.enter(caller)?;
-        self.admit(caller, &mut job)?;
+        let circle = self.enter(caller).await?;
+        self.admit(circle.as_deref(), caller, &mut job)?;
         let created = self.store.create(slice::from_ref(&job), false).await.map_err(of_one)?;
         created
             .first()
@@ -104,16 +109,16 @@ impl Jobs for StoredJobs {
     }
 
     async fn start(&self, caller: &Caller, id: JobId) -> Result<()> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         self.store.start(id, confine(caller)).await?;
         Ok(())
     }
 
     async fn submit(&self, caller: &Caller, mut jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
-        self.enter(caller)?;
+        let circle = self.enter(caller).await?;
         check_batch(jobs.len(), self.limits.max_submit_jobs)?;
         for (index, job) in jobs.iter_mut().enumerate() {
-            self.admit(caller, job).map_err(|error| {
+            self.admit(circle.as_deref(), caller, job).map_err(|error| {
                 let field = error.field().unwrap_or_default();
                 let field = format!("jobs[{index}].{field}");
                 error.with_field(field)
@@ -132,23 +137,23 @@ impl Jobs for StoredJobs {
     }
 
     async fn run(&self, caller: &Caller, mut job: NewJob, wait: Option<Duration>) -> Result<Job> {
-        self.enter(caller)?;
-        self.admit(caller, &mut job)?;
+        let circle = self.enter(caller).await?;
+        self.admit(circle.as_deref(), caller, &mut job)?;
         self.run_admitted(caller, job, wait).await
     }
 
     async fn wait(&self, caller: &Caller, id: JobId, wait: Option<Duration>) -> Result<Job> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         self.wait_for(caller, id, wait).await
     }
 
     async fn get(&self, caller: &Caller, id: JobId) -> Result<Job> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.get(id, confine(caller)).await?)
     }
 
     async fn status(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.status(id, confine(caller)).await?)
     }
 
@@ -159,13 +164,13 @@ impl Jobs for StoredJobs {
         from: Option<String>,
         max_bytes: usize,
     ) -> Result<LogPage> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         let max_bytes = max_bytes.min(MAX_LOG_PAGE_BYTES);
         Ok(self.store.read_log(id, confine(caller), from.as_deref(), max_bytes).await?)
     }
 
     async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         match self.confined(caller, filter)? {
             Some(filter) => Ok(self.store.list(&filter).await?),
             None => Ok(JobPage::default()),
@@ -173,18 +178,18 @@ impl Jobs for StoredJobs {
     }
 
     async fn stop(&self, caller: &Caller, id: JobId) -> Result<()> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         self.store.stop(id, confine(caller)).await?;
         Ok(())
     }
 
     async fn retry(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.retry(id, confine(caller)).await?)
     }
 
     async fn retry_many(&self, caller: &Caller, filter: JobFilter) -> Result<Vec<JobId>> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         if filter.status.is_some_and(|status| status != JobStatus::Error) {
             return Ok(Vec::new());
         }
@@ -208,24 +213,29 @@ impl Jobs for StoredJobs {
     }
 
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.explain(id, confine(caller)).await?)
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.delete(id, confine(caller)).await?)
     }
 
     async fn clear(&self, caller: &Caller) -> Result<u64> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.clear(confine(caller)).await?)
     }
 }
 
 /// Fills in what the caller left open, and checks every bound. In a circle the job is the circle's,
 /// whatever was written.
-pub(crate) fn admit(limits: &JobLimits, caller: &Caller, job: &mut NewJob) -> Result<()> {
+pub(crate) fn admit(
+    limits: &JobLimits,
+    circle: Option<&Circle>,
+    caller: &Caller,
+    job: &mut NewJob,
+) -> Result<()> {
     if job.caller_id.is_empty() {
         job.caller_id.clone_from(&caller.name);
     }
@@ -237,6 +247,17 @@ pub(crate) fn admit(limits: &JobLimits, caller: &Caller, job: &mut NewJob) -> Re
     }
     if job.traceparent.is_none() {
         job.traceparent = trace_context::current_traceparent();
+    }
+    if let Some(most) = circle.and_then(|circle| circle.limits.max_timeout_s)
+        && job.timeout_s > most
+    {
+        // Who names none gets what there is.
+        if job.timeout_s == limits.default_timeout_s {
+            job.timeout_s = most;
+            return job.validate(limits);
+        }
+        let words = format!("{} s; a job of this circle may run for at most {most} s", job.timeout_s);
+        return Err(ApiError::new(Reason::InvalidParams, words).with_field("timeout"));
     }
     job.validate(limits)
 }

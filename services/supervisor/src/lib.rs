@@ -1,10 +1,11 @@
 //! Why this exists: one kind of process decides what happens to jobs, so that every edge (gateway, bridge,
-//! relay) is a face of it and holds no state. It serves the ports of jobs, runners, schedules and keys over gRPC.
+//! relay) is a face of it and holds no state. It serves the ports of jobs, runners, schedules, circles and keys over gRPC.
 //!
 //! It promises that every call is checked here again (scope, circle, limits), that a wait is watched before its
 //! job is queued, and that upkeep goes on in every replica without a leader. It must never know a JSON-RPC
 //! envelope, a key of Redis or an engine.
 
+mod circles;
 mod config;
 mod jobs;
 mod keys;
@@ -16,5 +17,7 @@ mod submissions;
 mod upkeep;
 mod waiters;
 
-pub use config::{Flags, SchedulesConfig, SubmitConfig, SupervisorConfig, UpkeepConfig, WaitConfig};
+pub use config::{
+    AuthConfig, Flags, SchedulesConfig, SubmitConfig, SupervisorConfig, UpkeepConfig, WaitConfig,
+};
 pub use service::Supervisor;

@@ -3,12 +3,13 @@
 use hero_domain::{ApiError, Caller, Reason, Result, Runner, RunnerId, Scope, ports::Runners};
 use hero_store::{JobStore as _, Store};
 
-use crate::readiness::Gate;
+use crate::{circles::Directory, readiness::Gate};
 
 /// The runners that have signed in to the store.
 pub(crate) struct StoredRunners {
     pub(crate) store: Store,
     pub(crate) gate: Gate,
+    pub(crate) circles: Directory,
 }
 
 impl StoredRunners {
@@ -16,6 +17,7 @@ impl StoredRunners {
     async fn seen_by(&self, caller: &Caller) -> Result<Vec<Runner>> {
         caller.require(Scope::Register)?;
         self.gate.check()?;
+        self.circles.check(caller).await?;
         let mut runners = self.store.runners().await?;
         if let Some(circle) = &caller.circle {
             runners.retain(|runner| runner.circles.contains(circle));

@@ -6,13 +6,14 @@ mod times;
 use std::sync::Arc;
 
 use hero_domain::{
-    Caller, JobId, JobLimits, NewJob, NewSchedule, Result, Schedule, ScheduleId, Scope, Timestamp,
+    Caller, Circle, JobId, JobLimits, NewJob, NewSchedule, Result, Schedule, ScheduleId, Scope, Timestamp,
     ports::Schedules,
 };
 use hero_store::{JobStore as _, ScheduleLimits, ScheduleStore as _, Store};
 
 use self::times::Times;
 use crate::{
+    circles::Directory,
     config::SchedulesConfig,
     jobs::{admit, confine},
     readiness::Gate,
@@ -22,14 +23,16 @@ use crate::{
 pub(crate) struct StoredSchedules {
     pub(crate) store: Store,
     pub(crate) gate: Gate,
+    pub(crate) circles: Directory,
     pub(crate) limits: Arc<JobLimits>,
     pub(crate) config: SchedulesConfig,
 }
 
 impl StoredSchedules {
-    fn enter(&self, caller: &Caller) -> Result<()> {
+    async fn enter(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
         caller.require(Scope::User)?;
-        self.gate.check()
+        self.gate.check()?;
+        self.circles.check(caller).await
     }
 
     /// The same schedule with its next times.
@@ -50,8 +53,8 @@ fn with_times(mut schedule: Schedule) -> Schedule {
 
 impl Schedules for StoredSchedules {
     async fn create(&self, caller: &Caller, mut new: NewSchedule) -> Result<Schedule> {
-        self.enter(caller)?;
-        admit(&self.limits, caller, &mut new.job).map_err(|error| {
+        let circle = self.enter(caller).await?;
+        admit(&self.limits, circle.as_deref(), caller, &mut new.job).map_err(|error| {
             let field = format!("job.{}", error.field().unwrap_or_default());
             error.with_field(field)
         })?;
@@ -83,24 +86,24 @@ impl Schedules for StoredSchedules {
     }
 
     async fn list(&self, caller: &Caller) -> Result<Vec<Schedule>> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.schedules(confine(caller)).await?.into_iter().map(with_times).collect())
     }
 
     async fn get(&self, caller: &Caller, id: ScheduleId) -> Result<Schedule> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         self.shown(caller, id).await
     }
 
     async fn pause(&self, caller: &Caller, id: ScheduleId, paused: bool) -> Result<Schedule> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         let next = if paused { None } else { Some(self.next_from_now(caller, id).await?) };
         self.store.pause_schedule(id, confine(caller), next).await?;
         self.shown(caller, id).await
     }
 
     async fn run(&self, caller: &Caller, id: ScheduleId) -> Result<JobId> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         let schedule = self.store.schedule(id, confine(caller)).await?;
         let job = NewJob { id: Some(JobId::mint()), ..schedule.job };
         let created = self.store.create(&[job], true).await?;
@@ -109,7 +112,7 @@ impl Schedules for StoredSchedules {
     }
 
     async fn delete(&self, caller: &Caller, id: ScheduleId) -> Result<()> {
-        self.enter(caller)?;
+        self.enter(caller).await?;
         Ok(self.store.delete_schedule(id, confine(caller)).await?)
     }
 }

@@ -1,18 +1,21 @@
 //! The life of a supervisor.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
-use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server, schedule_server};
+use hero_proto::{
+    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, runner_server, schedule_server,
+};
 use hero_runtime::{Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc};
 use hero_store::{Store, Waits};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    circles::Directory,
     config::{Flags, SupervisorConfig},
     jobs::StoredJobs,
-    keys::ConfiguredKeys,
+    keys::StoredKeys,
     readiness::Gate,
     runners::StoredRunners,
     schedules::{StoredSchedules, clock::Clock},
@@ -56,24 +59,45 @@ impl Service for Supervisor {
         let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
         let waits = Waits::start(store.clone(), stop_events.clone());
 
+        let circles = Directory::new(
+            store.clone(),
+            gate.clone(),
+            config.circle_keys().map_err(|invalid| anyhow!("{invalid:?}"))?,
+            Duration::from_millis(config.auth.circle_cache_ms),
+        );
+        let keys = StoredKeys::new(
+            store.clone(),
+            gate.clone(),
+            config.secrets,
+            config.enable_auth,
+            circles.clone(),
+            config.auth,
+        );
         let limits = Arc::new(config.jobs);
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
             gate.clone(),
+            circles.clone(),
             Arc::clone(&limits),
             (config.submit, config.wait),
             closing.clone(),
         );
-        let runners = StoredRunners { store: store.clone(), gate: gate.clone() };
-        let schedules =
-            StoredSchedules { store: store.clone(), gate: gate.clone(), limits, config: config.schedules };
+        let runners = StoredRunners { store: store.clone(), gate: gate.clone(), circles: circles.clone() };
+        let schedules = StoredSchedules {
+            store: store.clone(),
+            gate: gate.clone(),
+            circles: circles.clone(),
+            limits,
+            config: config.schedules,
+        };
         let clock = Clock { store: store.clone(), gate: gate.clone(), config: config.schedules };
         let server = grpc::Server::new(&config.grpc, &health)
             .add_service(job_server(jobs))
             .add_service(runner_server(runners))
             .add_service(schedule_server(schedules))
-            .add_service(key_server(ConfiguredKeys(config.secrets)))
+            .add_service(circle_server(circles))
+            .add_service(key_server(keys))
             .descriptors(FILE_DESCRIPTOR_SET);
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
 

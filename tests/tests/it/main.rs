@@ -5,3 +5,4 @@ mod cluster;
 mod house;
 mod process;
 mod stories;
+mod wallet;

@@ -1,5 +1,7 @@
 //! The stories, each a file: what somebody wants of a node, and what happens when things break.
 
+mod authorization;
+mod circles;
 mod jobs;
 mod launcher;
 mod observed;

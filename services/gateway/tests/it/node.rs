@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use hero_gateway::{Gateway, GatewayConfig};
-use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server, schedule_server};
+use hero_proto::{
+    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, runner_server, schedule_server,
+};
 use hero_runtime::{
     Address, Context, DrainConfig, GrpcConfig, Health, Listener, Service as _, Shutdown, ShutdownTrigger,
     grpc,
@@ -53,6 +55,7 @@ impl Supervisor {
             .add_service(runner_server(ports.clone()))
             .add_service(key_server(ports.clone()))
             .add_service(schedule_server(ports.clone()))
+            .add_service(circle_server(ports.clone()))
             .descriptors(FILE_DESCRIPTOR_SET);
         let task = tokio::spawn(server.serve(listener, shutdown));
         Self { address, trigger, task }
