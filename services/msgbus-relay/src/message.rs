@@ -211,6 +211,8 @@ impl serde_json::ser::Formatter for EscapeHtml {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Invalid, Message};
 
     pub(crate) fn vector() -> Message {
@@ -280,5 +282,45 @@ mod tests {
         assert_eq!(message.validate(), Err(Invalid::NoReturnQueue));
         message.ret = "r".into();
         assert_eq!(message.validate(), Ok(()));
+    }
+
+    fn any_message() -> impl Strategy<Value = Message> {
+        let texts = (".*", ".*", ".*", ".*", ".*");
+        let numbers = any::<(i64, i64, i64, i64, i64)>();
+        (texts, numbers, proptest::collection::vec(any::<i64>(), 0..4), any::<bool>()).prop_map(
+            |((uid, cmd, dat, ret, err), (ver, exp, retries, src, now), dst, pxy)| Message {
+                ver,
+                uid,
+                cmd,
+                exp,
+                retries,
+                dat,
+                src,
+                dst,
+                ret,
+                now,
+                pxy,
+                err,
+                ..Message::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_survives(message in any_message()) {
+            let text = message.to_json();
+            prop_assert!(!text.contains(['<', '>', '&']));
+            prop_assert_eq!(Message::from_json(text.as_bytes()).unwrap(), message);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".*") {
+            for bytes in [&bytes[..], text.as_bytes()] {
+                if let Ok(message) = Message::from_json(bytes) {
+                    let _ = (message.validate(), message.challenge());
+                }
+            }
+        }
     }
 }

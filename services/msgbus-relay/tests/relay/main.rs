@@ -2,4 +2,7 @@
 
 mod bus;
 mod conformance;
+mod faults;
 mod http;
+mod python;
+mod rpc;
