@@ -6,6 +6,7 @@ mod enqueue;
 mod exchange;
 mod idle;
 mod pick_up;
+mod python;
 mod run_job;
 mod waiting;
 
@@ -66,6 +67,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.wants(Case::PickUp) {
         pick_up::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Python) {
+        python::measure(&mut bench).await?;
     }
     if options.wants(Case::Exchange) {
         exchange::measure(&mut bench).await?;

@@ -104,6 +104,8 @@ pub(crate) enum Staff {
     NoRunner,
     /// And one runner, for OSIS.
     OneRunner,
+    /// And one runner that starts an interpreter for each Python job.
+    OneColdRunner,
     /// The launcher alone, with everything in one process.
     Launcher,
 }
@@ -135,12 +137,13 @@ impl Node {
                 services.push(Process::start("launcher", &mut command, &path)?);
             }
             Staff::Nobody => return Ok(Self { services, gateway, redis, _folder: folder }),
-            Staff::NoRunner | Staff::OneRunner => {
+            Staff::NoRunner | Staff::OneRunner | Staff::OneColdRunner => {
                 let grpc = free_address()?;
                 services.push(gateway_process(binaries, gateway, grpc, &path)?);
                 services.push(supervisor_process(binaries, grpc, &redis, &path)?);
-                if staff == Staff::OneRunner {
-                    services.push(runner_process(binaries, options, &redis, &path)?);
+                if staff != Staff::NoRunner {
+                    let is_warm = staff == Staff::OneRunner;
+                    services.push(runner_process(binaries, options, &redis, &path, is_warm)?);
                 }
             }
         }
@@ -157,7 +160,7 @@ impl Node {
         let probe = match staff {
             Staff::Nobody => return Ok(()),
             Staff::NoRunner => r#"{"jsonrpc":"2.0","id":0,"method":"list_jobs","params":[]}"#.to_owned(),
-            Staff::OneRunner | Staff::Launcher => Load::osis(Call::Run, 1, 1).text(0),
+            Staff::OneRunner | Staff::OneColdRunner | Staff::Launcher => Load::osis(Call::Run, 1, 1).text(0),
         };
         loop {
             for service in &mut self.services {
@@ -277,11 +280,13 @@ fn runner_process(
     options: &Options,
     redis: &RedisServer,
     folder: &Path,
+    is_warm: bool,
 ) -> anyhow::Result<Process> {
     let mut command = binaries.command("runner");
     command
         .args(["--redis-url", &redis.url(), "--id", RUNNER_ID, "--listen", "tcp://127.0.0.1:0"])
         .env("HERO_RUNNER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
+    command.env("HERO_RUNNER__PYTHON__WARM", is_warm.to_string());
     if let Some(slots) = options.slots {
         command.env("HERO_RUNNER__OSIS__SLOTS", slots.to_string());
     }

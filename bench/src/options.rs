@@ -39,6 +39,8 @@ pub(crate) enum Case {
     RunJob,
     /// From the push to the claim by an idle runner.
     PickUp,
+    /// Python jobs with and without a warm interpreter, beside a fresh one.
+    Python,
     /// Claim and finish, asked of the store directly, with few and with many jobs in the queue.
     Exchange,
     /// The same beside 1,000 and 1,000,000 waiting jobs.
@@ -89,6 +91,10 @@ pub(crate) struct Sizes {
     pub(crate) run_job: usize,
     pub(crate) run_job_32: usize,
     pub(crate) pick_ups: usize,
+    /// Python jobs, one at a time.
+    pub(crate) python: usize,
+    /// The same, many at once.
+    pub(crate) python_many: usize,
     pub(crate) waiting_small: usize,
     pub(crate) waiting_large: usize,
     pub(crate) exchanged: usize,
@@ -110,6 +116,8 @@ impl Options {
                 run_job: 200,
                 run_job_32: 1_000,
                 pick_ups: 100,
+                python: 50,
+                python_many: 100,
                 waiting_small: 500,
                 waiting_large: 5_000,
                 exchanged: 2_000,
@@ -124,6 +132,8 @@ impl Options {
                 run_job: 10_000,
                 run_job_32: 50_000,
                 pick_ups: 5_000,
+                python: 1_000,
+                python_many: 5_000,
                 waiting_small: 1_000,
                 waiting_large: 1_000_000,
                 exchanged: 100_000,

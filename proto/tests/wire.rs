@@ -131,6 +131,7 @@ async fn runners_and_keys_go_there_and_back() {
         busy: 1,
         host: "node-1".into(),
         version: "0.1.0".into(),
+        sandbox: String::new(),
         started_at: Timestamp::from_millis(1),
         last_seen_at: Timestamp::from_millis(2),
         lease_until: Timestamp::from_millis(3),

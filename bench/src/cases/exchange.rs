@@ -66,6 +66,7 @@ async fn sign_in(store: &Store) -> anyhow::Result<Session> {
         slots: EXCHANGED as u32,
         host: "bench".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        sandbox: String::new(),
         lease: Duration::from_secs(3_600),
     };
     Ok(store.sign_in(&runner).await?)

@@ -45,6 +45,8 @@ pub struct Runner {
     pub host: String,
     /// Its version.
     pub version: String,
+    /// The sandbox of its scripts: the layers in force, in words; empty when it does not say.
+    pub sandbox: String,
     /// When it signed in.
     pub started_at: Timestamp,
     /// When it renewed its lease last.

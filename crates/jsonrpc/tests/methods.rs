@@ -67,6 +67,7 @@ fn runner(script_type: ScriptType) -> Runner {
         busy: 1,
         host: "here".to_owned(),
         version: "0.1.0".to_owned(),
+        sandbox: "required: seccomp".to_owned(),
         started_at: Timestamp::from_millis(0),
         last_seen_at: Timestamp::from_millis(1_000),
         lease_until: Timestamp::from_millis(11_000),

@@ -53,6 +53,8 @@ pub struct SignIn {
     pub host: String,
     /// Its version.
     pub version: String,
+    /// The sandbox of its scripts, in words.
+    pub sandbox: String,
     /// How long its jobs are its own without a renewal.
     pub lease: Duration,
 }

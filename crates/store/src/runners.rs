@@ -13,11 +13,12 @@ impl Store {
         let lease_ms = u64::try_from(runner.lease.as_millis()).unwrap_or(u64::MAX);
         let types: Vec<&str> = runner.script_types.iter().map(|it| it.as_key()).collect();
         let circles: Vec<&str> = runner.circles.iter().map(|it| it.as_str()).collect();
-        let mut call = script.command(&[], 18, 512);
+        let mut call = script.command(&[], 20, 512);
         call.arg(runner.id.as_str()).arg(lease_ms);
         call.arg("session").arg(&runner.session).arg("slots").arg(runner.slots).arg("busy").arg(0);
         call.arg("script_types").arg(types.join(" ")).arg("circles").arg(circles.join(" "));
         call.arg("host").arg(&runner.host).arg("version").arg(&runner.version);
+        call.arg("sandbox").arg(&runner.sandbox);
         while self.run("sign_in", script, &call).await? == Value::Int(1) {}
         Ok(Session { runner: runner.id.clone(), session: runner.session.clone() })
     }
@@ -116,6 +117,7 @@ fn runner(
         busy: text("busy").parse().unwrap_or_default(),
         host: text("host").to_owned(),
         version: text("version").to_owned(),
+        sandbox: text("sandbox").to_owned(),
         started_at: time("started_at"),
         last_seen_at: time("seen_at"),
         lease_until,

@@ -38,6 +38,7 @@ async fn sign_in(store: &Store, name: &str) -> Session {
         slots: 4,
         host: "here".into(),
         version: "0.1.0".into(),
+        sandbox: String::new(),
         lease: Duration::from_secs(60),
     };
     store.sign_in(&sign_in).await.expect("a sign-in")

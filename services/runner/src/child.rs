@@ -88,7 +88,8 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    fn not_started(error: io::Error) -> Self {
+    /// Of a child that never began.
+    pub(crate) fn not_started(error: io::Error) -> Self {
         let ending = Ending::NotStarted(error);
         Self { ending, stdout: String::new(), stderr_tail: String::new(), told: Told::default() }
     }
@@ -144,6 +145,20 @@ pub(crate) fn command(program: &Path, path: &str, home: &Home, job: &Claimed) ->
         .env("JOB_ID", job.id.to_string());
     command.current_dir(home.path());
     command
+}
+
+/// Whether a job's arguments can be an environment.
+pub(crate) fn check_environment(job: &Claimed) -> io::Result<()> {
+    let is_odd = |(name, value): (&String, &String)| {
+        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+    };
+    match job.env_vars.iter().find(|pair| is_odd(*pair)) {
+        Some((name, _)) => {
+            let words = format!("{name:?} in env_vars cannot be a variable of an environment");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, words))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The end of a job whose directory could not be made.
@@ -296,6 +311,7 @@ struct Group {
 
 impl Group {
     fn start(mut command: Command, policy: &Policy, home: &Home, run: &Run) -> io::Result<(Self, Ears)> {
+        check_environment(&run.job)?;
         let (ears, mouths) = pipes()?;
         command.stdin(Stdio::null()).stdout(mouths.stdout).stderr(mouths.stderr).kill_on_drop(true);
         let given = vec![(mouths.messages, MESSAGES), (job::Document::of(run).into_file()?, JOB)];

@@ -35,6 +35,7 @@ pub struct Runner {
     id: RunnerId,
     store: Store,
     engines: Engines,
+    sandbox: String,
     listener: Listener,
     cx: Context,
     job_store: Condition,
@@ -67,7 +68,8 @@ impl Service for Runner {
             let words: Vec<_> = not_offered.iter().map(ToString::to_string).collect();
             bail!("nothing to serve: {}", words.join("; "));
         }
-        Ok(Self { config, id, store, engines, listener, cx: cx.clone(), job_store })
+        let sandbox = sandbox.layers().to_string();
+        Ok(Self { config, id, store, engines, sandbox, listener, cx: cx.clone(), job_store })
     }
 
     fn addresses(&self) -> Addresses {
@@ -75,9 +77,9 @@ impl Service for Runner {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, id, store, engines, listener, cx, job_store } = self;
+        let Self { config, id, store, engines, sandbox, listener, cx, job_store } = self;
         let health = grpc::Server::new(&config.grpc, &cx.health).serve(listener, shutdown.clone());
-        let worker = Worker { config, id, store, engines, job_store };
+        let worker = Worker { config, id, store, engines, sandbox, job_store };
         let (served, ()) = tokio::join!(health, worker.work(shutdown));
         served
     }
@@ -130,6 +132,8 @@ struct Worker {
     id: RunnerId,
     store: Store,
     engines: Engines,
+    /// The layers in force, in words.
+    sandbox: String,
     job_store: Condition,
 }
 
@@ -187,6 +191,7 @@ impl Worker {
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             host: host(),
             version: hero_runtime::VERSION.to_owned(),
+            sandbox: self.sandbox.clone(),
             lease: self.config.lease(),
         };
         self.store.sign_in(&sign_in).await

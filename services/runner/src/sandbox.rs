@@ -33,14 +33,12 @@ mod files;
 pub(crate) mod home;
 mod hook;
 mod users;
+mod work_dir;
 
 use std::{
     fmt, io,
-    os::{
-        fd::{OwnedFd, RawFd},
-        unix::fs::PermissionsExt,
-    },
-    path::{Path, PathBuf},
+    os::fd::{OwnedFd, RawFd},
+    path::PathBuf,
     process::Command,
     sync::Arc,
     time::Duration,
@@ -51,7 +49,6 @@ use rustix::{
     thread::{CapabilitySet, UnshareFlags},
 };
 use seccompiler::BpfProgram;
-use tempfile::TempDir;
 
 pub use self::config::{Mode, SandboxConfig};
 pub(crate) use self::home::Home;
@@ -60,6 +57,7 @@ use self::{
     files::Files,
     hook::{Hook, Namespaces},
     users::Users,
+    work_dir::WorkDir,
 };
 
 /// The first version of Landlock that keeps signals in.
@@ -138,8 +136,10 @@ struct Shared {
     config: SandboxConfig,
     layers: Layers,
     users: Option<Arc<Users>>,
+    /// What jobs' users may have of processes that are not the job's.
+    other_processes: u64,
     /// Where the homes are.
-    dir: TempDir,
+    dir: WorkDir,
 }
 
 /// What the children of an engine need beyond what every program gets.
@@ -162,13 +162,16 @@ impl Sandbox {
     /// What is missing and required, and what to do.
     pub fn prepare(config: &SandboxConfig) -> Result<Self, Refused> {
         let work_dir = config.work_dir();
-        let dir = make_dir(&work_dir).map_err(|error| Refused::WorkDir { dir: work_dir, error })?;
+        let dir = WorkDir::make(&work_dir).map_err(|error| Refused::WorkDir { dir: work_dir, error })?;
         let layers = find_layers(config);
         if config.mode == Mode::Required && !layers.missing.is_empty() {
             return Err(Refused::Missing(layers.missing.join("; ")));
         }
         let users = layers.has_users.then(|| Users::new(config.first_user, config.users));
-        Ok(Self { shared: Arc::new(Shared { config: config.clone(), layers, users, dir }) })
+        // The limit counts what the user has. A user of one job has nothing else.
+        let other_processes = if users.is_some() { 0 } else { room_for_others() };
+        let config = config.clone();
+        Ok(Self { shared: Arc::new(Shared { config, layers, users, other_processes, dir }) })
     }
 
     /// The layers that are in force.
@@ -187,13 +190,17 @@ impl Sandbox {
         let mut kept = CapabilitySet::empty();
         if layers.has_users && !readable.iter().all(|path| files::is_open_to_all(path)) {
             // The job's user could not reach its interpreter in, say, /root. The file rules still hold.
-            kept |= CapabilitySet::DAC_READ_SEARCH;
+            kept |= held(CapabilitySet::DAC_READ_SEARCH);
         }
         let mut writable = needs.writable;
+        let mut readable = readable;
         if needs.server {
+            // Whatever its children may have one by one, it has to have for all.
             writable.push(dir.path().to_owned());
+            readable.push("/proc".into());
         }
-        let allowed = Allowed { network: needs.network, signals: self.can_signal(), server: needs.server };
+        let signals = self.can_signal() || needs.server;
+        let allowed = Allowed { network: needs.network, signals, server: needs.server };
         let filters = if layers.has_seccomp { calls::filters(allowed)? } else { Vec::new() };
         Ok(Policy {
             sandbox: self.clone(),
@@ -265,6 +272,21 @@ impl Policy {
         self.files.as_ref().map_or(Ok(None), |files| files.ruleset(home.path()))
     }
 
+    /// What a server that forks hands to each of its children, for them to put on.
+    pub(crate) fn of_children(&self) -> io::Result<OfChildren> {
+        let signals = self.sandbox.can_signal();
+        let filter = if self.filters.is_empty() { Vec::new() } else { calls::narrowing(signals)? };
+        Ok(OfChildren { filter, kept: self.kept })
+    }
+
+    /// The limits that a server sets for each of its children; the others it has itself.
+    pub(crate) fn limits_of_children(&self, processor_time: Duration) -> Vec<(&'static str, u64)> {
+        if self.mode() == Mode::None {
+            return Vec::new();
+        }
+        vec![("NPROC", self.max_processes()), ("CPU", processor_time.as_secs() + 1)]
+    }
+
     /// The bytes that a job's directory may take; none: nobody looks.
     pub(crate) fn max_dir_bytes(&self) -> Option<u64> {
         (self.mode() != Mode::None).then_some(self.sandbox.shared.config.max_dir_bytes)
@@ -279,7 +301,7 @@ impl Policy {
         if self.sandbox.shared.users.is_none() {
             return CapabilitySet::empty();
         }
-        CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL
+        held(CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL)
     }
 
     fn limits(&self, processor_time: Duration) -> Vec<(Resource, u64)> {
@@ -303,19 +325,32 @@ impl Policy {
     }
 
     fn max_processes(&self) -> u64 {
-        let config = &self.sandbox.shared.config;
-        // The limit counts what the user has. A user of one job has nothing else.
-        let others = if self.sandbox.shared.users.is_some() { 0 } else { processes_of_this_user() };
-        others + config.max_processes
+        self.sandbox.shared.other_processes + self.sandbox.shared.config.max_processes
     }
 }
 
-/// Where the homes are: nobody else can list it, and the jobs' users can pass.
-fn make_dir(work_dir: &Path) -> io::Result<TempDir> {
-    const PASS_ONLY: u32 = 0o711;
-    let dir = tempfile::Builder::new().prefix("hero-runner-").tempdir_in(work_dir)?;
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(PASS_ONLY))?;
-    Ok(dir)
+/// What the child of a server that forks puts on, beside its user, its limits and its file rules.
+#[derive(Debug)]
+pub(crate) struct OfChildren {
+    filter: BpfProgram,
+    kept: CapabilitySet,
+}
+
+impl OfChildren {
+    /// The filter as the kernel reads it; empty: none.
+    pub(crate) fn filter(&self) -> Vec<u8> {
+        let instruction = |one: &seccompiler::sock_filter| {
+            let [code_0, code_1] = one.code.to_ne_bytes();
+            let [k_0, k_1, k_2, k_3] = one.k.to_ne_bytes();
+            [code_0, code_1, one.jt, one.jf, k_0, k_1, k_2, k_3]
+        };
+        self.filter.iter().flat_map(instruction).collect()
+    }
+
+    /// The capabilities that a child keeps, a bit each.
+    pub(crate) const fn kept(&self) -> u64 {
+        self.kept.bits()
+    }
 }
 
 fn find_layers(config: &SandboxConfig) -> Layers {
@@ -401,8 +436,15 @@ fn namespaces(names: &[&'static str], network: bool) -> Option<Namespaces> {
     Some(Namespaces { flags, maps })
 }
 
-/// Processes and threads of the runner's own user.
-fn processes_of_this_user() -> u64 {
+/// Those of these capabilities that the runner has.
+fn held(wanted: CapabilitySet) -> CapabilitySet {
+    rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted & wanted)
+}
+
+/// Twice the processes and threads of the runner's own user, and some: it may start more.
+fn room_for_others() -> u64 {
+    /// For those of the runner itself.
+    const SOME: u64 = 256;
     use std::os::unix::fs::MetadataExt;
     let user = geteuid().as_raw();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -410,5 +452,5 @@ fn processes_of_this_user() -> u64 {
         .filter(|entry| entry.metadata().is_ok_and(|meta| meta.uid() == user))
         .filter_map(|entry| std::fs::read_dir(entry.path().join("task")).ok())
         .map(|threads| threads.count() as u64);
-    threads.sum()
+    2 * threads.sum::<u64>() + SOME
 }

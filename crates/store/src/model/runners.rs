@@ -101,6 +101,7 @@ impl State {
             busy: presence.busy,
             host: sign_in.host,
             version: sign_in.version,
+            sandbox: sign_in.sandbox,
             started_at: presence.started_at,
             last_seen_at: presence.last_seen_at,
             lease_until: presence.lease_until,

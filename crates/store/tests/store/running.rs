@@ -54,7 +54,10 @@ async fn a_runner_that_signed_in_is_known<F: Fixture>(w: World<F>) {
     let runner = w.runners().await.unwrap().pop().unwrap();
     assert_eq!((runner.id, runner.script_types), (sign_in.id, sign_in.script_types));
     assert_eq!((runner.circles, runner.slots, runner.busy), (sign_in.circles, 9, 0));
-    assert_eq!((runner.host, runner.version), (sign_in.host, sign_in.version));
+    assert_eq!(
+        (runner.host, runner.version, runner.sandbox),
+        (sign_in.host, sign_in.version, sign_in.sandbox)
+    );
     assert_eq!((runner.started_at, runner.last_seen_at), (at(0), at(0)));
     assert_eq!((runner.lease_until, runner.state), (at(LEASE_MS), RunnerState::Alive));
 }

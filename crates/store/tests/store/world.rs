@@ -91,6 +91,7 @@ pub(crate) fn signing_in(name: &str, session: &str) -> SignIn {
         slots: 4,
         host: "host-1".to_owned(),
         version: "0.1.0".to_owned(),
+        sandbox: "required: seccomp".to_owned(),
         lease: Duration::from_millis(LEASE_MS.unsigned_abs()),
     }
 }

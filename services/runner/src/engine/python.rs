@@ -1,20 +1,22 @@
 //! Python: each script in a `python3` of its own, as the leader of a process group, in the sandbox, with a
 //! private directory that is its home and goes with it.
 
+mod pool;
 #[cfg(test)]
 mod tests;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use hero_domain::ScriptType;
 use hero_store::Outcome;
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
+use tokio::{process::Command, sync::oneshot, task::AbortHandle};
 
+use self::pool::{Recipe, Warm};
 use super::{Engine, OutputLimits};
 use crate::{
     attempt::Run,
@@ -26,6 +28,8 @@ use crate::{
 const HERO: &str = include_str!("python/hero.py");
 /// Runs the job.
 const RUNTIME: &str = include_str!("python/runtime.py");
+/// Runs jobs in copies of itself.
+const SERVER: &str = include_str!("python/server.py");
 /// Says where the interpreter really is (the name on PATH may be a shell script in front of it), and which
 /// directories it needs.
 const PROBE: &str = "import sys, sysconfig\n\
@@ -46,11 +50,22 @@ pub struct PythonConfig {
     pub interpreter: PathBuf,
     /// The PATH that scripts see.
     pub path: String,
+    /// Whether scripts run in copies of an interpreter that is there already, which is much faster than to start
+    /// one for each.
+    pub warm: bool,
+    /// Modules that the warm interpreter imports beforehand, so that scripts have them at once.
+    pub preload: Vec<String>,
 }
 
 impl Default for PythonConfig {
     fn default() -> Self {
-        Self { slots: 0, interpreter: "python3".into(), path: "/usr/local/bin:/usr/bin:/bin".to_owned() }
+        Self {
+            slots: 0,
+            interpreter: "python3".into(),
+            path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
+            warm: true,
+            preload: Vec::new(),
+        }
     }
 }
 
@@ -66,6 +81,17 @@ struct Shared {
     policy: Policy,
     limits: OutputLimits,
     program: String,
+    warm: Warm,
+    /// Keeps the warm interpreter.
+    keeper: OnceLock<AbortHandle>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.abort();
+        }
+    }
 }
 
 /// What an interpreter says of itself.
@@ -89,7 +115,7 @@ impl Python {
         let mut readable = found.directories;
         readable.push(found.executable.clone());
         let policy = sandbox
-            .policy(Needs { readable, ..Needs::default() })
+            .policy(Needs { readable: readable.clone(), ..Needs::default() })
             .map_err(|error| format!("its sandbox cannot be built: {error}"))?;
         let shared = Shared {
             interpreter: found.executable,
@@ -97,9 +123,15 @@ impl Python {
             policy,
             limits,
             program: program("main()"),
+            warm: Warm::default(),
+            keeper: OnceLock::new(),
         };
         shared.try_in_sandbox().await?;
-        Ok(Self { shared: Arc::new(shared), version: found.version })
+        let shared = Arc::new(shared);
+        if config.warm {
+            shared.warm_up(config, sandbox, readable).await?;
+        }
+        Ok(Self { shared, version: found.version })
     }
 
     /// The interpreter's version.
@@ -112,6 +144,33 @@ impl Python {
     #[must_use]
     pub fn interpreter(&self) -> &Path {
         &self.shared.interpreter
+    }
+}
+
+impl Shared {
+    /// Starts the warm interpreter and whoever starts it again. Scripts run without one while there is none.
+    async fn warm_up(
+        self: &Arc<Self>,
+        config: &PythonConfig,
+        sandbox: &Sandbox,
+        readable: Vec<PathBuf>,
+    ) -> Result<(), String> {
+        let policy = sandbox
+            .policy(Needs { readable, server: true, ..Needs::default() })
+            .map_err(|error| format!("the sandbox of its warm interpreter cannot be built: {error}"))?;
+        let recipe = Recipe {
+            interpreter: self.interpreter.clone(),
+            program: program(SERVER),
+            path: self.path.clone(),
+            preload: config.preload.clone(),
+            policy,
+        };
+        let (is_settled, settled) = oneshot::channel();
+        let keeper = tokio::spawn(pool::keep(recipe, self.warm.clone(), is_settled));
+        let _ = self.keeper.set(keeper.abort_handle());
+        // The first jobs are fast, too; a keeper that is gone has nothing to wait for.
+        let _ = settled.await;
+        Ok(())
     }
 }
 
@@ -194,7 +253,10 @@ impl Shared {
             Ok(home) => home,
             Err(error) => return child::not_prepared(&error),
         };
-        let remains = child::run(self.command(&home, run), &self.policy, &home, run, self.limits).await;
+        let remains = match self.warm.start(&home, run, &self.policy).await {
+            Some((job, ears)) => child::attend(job, ears, &self.policy, &home, run, self.limits).await,
+            None => child::run(self.command(&home, run), &self.policy, &home, run, self.limits).await,
+        };
         remains.outcome(run, self.limits, "Python")
     }
 

@@ -180,8 +180,29 @@ fn prctl_drop(capability: u32) {
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
 }
 
-#[allow(unsafe_code, reason = "the crate's own call does more than a child may between fork and exec")]
+#[allow(unsafe_code, reason = "the crate's own calls do more than a child may between fork and exec")]
 fn restrict(rules: &OwnedFd) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, open};
+
+    /// As the kernel has it.
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        parent: RawFd,
+    }
+    /// Its number.
+    const PATH_BENEATH: c_int = 1;
+    /// To read files and to list directories.
+    const READ: u64 = 1 << 2 | 1 << 3;
+
+    // Only now is it known which entries of /proc are the child's own. Without /proc there are none to allow.
+    if let Ok(itself) = open(c"/proc/self", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        let rule = PathBeneath { access: READ, parent: itself.as_raw_fd() };
+        // SAFETY: takes an open descriptor and a rule that outlives the call.
+        check(unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), PATH_BENEATH, &raw const rule, 0)
+        })?;
+    }
     // SAFETY: takes an open descriptor and no flags.
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })
 }

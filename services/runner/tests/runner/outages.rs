@@ -114,6 +114,7 @@ async fn of_two_runners_with_one_id_the_earlier_kills_its_jobs_and_signs_in_anew
         slots: 1,
         host: "elsewhere".to_owned(),
         version: "0".to_owned(),
+        sandbox: String::new(),
         lease: Duration::from_secs(10),
     };
     node.store.sign_in(&sign_in).await.unwrap();

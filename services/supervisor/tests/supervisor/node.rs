@@ -128,6 +128,7 @@ impl Node {
             slots: 4,
             host: "here".into(),
             version: "0.0.0".into(),
+            sandbox: String::new(),
             lease,
         };
         let session = self.store.sign_in(&sign_in).await.expect("it signs in");

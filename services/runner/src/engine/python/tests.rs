@@ -92,10 +92,12 @@ async fn a_script_sees_its_job_as_globals_and_environment_and_nothing_of_the_run
 async fn the_directory_of_a_job_goes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let python = python(dir.path()).await;
+    let runner = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    // The warm interpreter has one, too.
+    let before = std::fs::read_dir(&runner).unwrap().count();
     let script = "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\nos.chmod('a', 0o500)";
     Trial::start(&python, job(script)).ended().await.output();
-    let runner = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-    until("the directory is gone", || std::fs::read_dir(&runner).unwrap().count() == 0).await;
+    until("the directory is gone", || std::fs::read_dir(&runner).unwrap().count() == before).await;
     drop(python);
     until("that of the runner, too", || std::fs::read_dir(dir.path()).unwrap().count() == 0).await;
 }
@@ -184,7 +186,7 @@ async fn children_that_are_left_over_are_killed() {
 #[tokio::test]
 async fn a_daemon_that_holds_the_output_open_does_not_hold_the_job() {
     let dir = tempfile::tempdir().unwrap();
-    let script = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n    time.sleep(3)\n    os._exit(0)\ntime.sleep(0.3)";
+    let script = "import os, time\nif os.fork() == 0:\n    try: os.setsid()\n    except PermissionError: pass\n    print(os.getpid(), flush=True)\n    time.sleep(3)\n    os._exit(0)\ntime.sleep(0.3)";
     let begun = Instant::now();
     let verdict = Trial::start(&python(dir.path()).await, job(script)).ended().await;
     verdict.output();
@@ -251,4 +253,91 @@ async fn an_environment_that_cannot_be_passed_on_fails_the_job_alone() {
     job.env_vars.insert("A".to_owned(), "nul\0inside".to_owned());
     let verdict = Trial::start(&python(dir.path()).await, job).ended().await;
     assert!(verdict.error(ErrorKind::ScriptFailed).contains("could not be started"));
+}
+
+/// What the kernel says of the process of a script.
+const STATUS: &str = "wanted = ('NoNewPrivs', 'Seccomp', 'CapEff', 'CapBnd', 'Uid')\n\
+    for line in open('/proc/self/status'):\n\
+    \x20   name, _, value = line.partition(':')\n\
+    \x20   if name in wanted: print(name, *value.split())\n";
+
+async fn engine(work_dir: &Path, warm: bool) -> Python {
+    let config = PythonConfig { warm, ..PythonConfig::default() };
+    Python::find(&config, &sandbox(work_dir), LIMITS).await.expect("these tests need python3")
+}
+
+#[tokio::test]
+async fn warm_and_cold_scripts_wear_the_same_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    for warm in [true, false] {
+        let engine = engine(dir.path(), warm).await;
+        let verdict = Trial::start(&engine, job(STATUS)).ended().await;
+        let output = verdict.output();
+        assert!(output.contains("NoNewPrivs 1\n") && output.contains("Seccomp 2\n"), "{output}");
+        // At most the right to read past the permissions of the interpreter's directory.
+        let capabilities = ["0000000000000000", "0000000000000004"];
+        assert!(capabilities.iter().any(|kept| output.contains(&format!("CapEff {kept}\n"))), "{output}");
+        if rustix::process::geteuid().is_root() {
+            assert!(!output.contains("Uid 0") && output.contains("Uid 6"), "{output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn scripts_run_in_copies_of_one_interpreter_and_see_nothing_of_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), true).await;
+    let script = "import os, sys, builtins\n\
+        print(os.getppid(), hasattr(builtins, 'mark'), 'mark' in globals(), 'MARK' in os.environ, os.getcwd())\n\
+        builtins.mark = mark = 1\nos.environ['MARK'] = '1'";
+    let first = Trial::start(&engine, job(script)).ended().await;
+    let second = Trial::start(&engine, job(script)).ended().await;
+    let words = |verdict: &Verdict| verdict.output().split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (words(&first), words(&second));
+    assert_eq!(first[0], second[0], "both have the warm interpreter as their parent");
+    assert_ne!(first[0], std::process::id().to_string());
+    assert!(first[1..4].iter().chain(&second[1..4]).all(|seen| seen == "False"), "{first:?} {second:?}");
+    assert_ne!(first[4], second[4]);
+}
+
+#[tokio::test]
+async fn a_warm_interpreter_that_dies_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), true).await;
+    let parent = Trial::start(&engine, job("import os\nprint(os.getppid(), end='')")).ended().await;
+    let parent = parent.output().to_owned();
+    let trial = Trial::start(&engine, job("import time\nprint('ready')\ntime.sleep(1000)"));
+    trial.logged("ready").await;
+    let pid = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    trial.ended().await.error(ErrorKind::ScriptFailed);
+    // Meanwhile, and afterwards, jobs run.
+    assert_eq!(Trial::start(&engine, job("print(1)")).ended().await.output(), "1\n");
+    let runner = std::process::id().to_string();
+    let (engine, parent, runner) = (&engine, &parent, &runner);
+    hero_testing::eventually("another warm interpreter", Duration::from_secs(20), || async move {
+        let verdict = Trial::start(engine, job("import os\nprint(os.getppid(), end='')")).ended().await;
+        let now = verdict.output();
+        now != parent.as_str() && now != runner.as_str()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_helper_logs_and_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    for warm in [true, false] {
+        let engine = engine(dir.path(), warm).await;
+        let mut job =
+            job("import hero\nhero.log('a', 1)\nhero.log('two\\nlines')\nhero.progress(0.5, 'half')\n\
+            hero.result({'x': [1, None]})\nprint(hero.args['COLOUR'], hero.job_id == JOB_ID)\n\
+            try: hero.progress(2)\nexcept ValueError as error: print(error)\n\
+            import os\nos.write(3, b'nonsense\\n')");
+        job.env_vars.insert("COLOUR".to_owned(), "blue".to_owned());
+        let verdict = Trial::start(&engine, job).ended().await;
+        assert_eq!(verdict.output(), "blue True\na fraction lies between 0 and 1, this is 2.0\n");
+        let log = verdict.texts(LogStream::Log);
+        assert_eq!(log[..3], ["a 1", "two", "lines"]);
+        assert!(log[3].starts_with("a message of the script was dropped"), "{log:?}");
+    }
 }
