@@ -3,12 +3,13 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "hero/job/v1/job_service.proto",
     "hero/runner/v1/runner_service.proto",
     "hero/circle/v1/circle_service.proto",
     "hero/key/v1/key_service.proto",
     "hero/schedule/v1/schedule_service.proto",
+    "hero/node/v1/node_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,8 @@
 //! Pieces that the conversions of every contract share: ids, times, closed sets of names.
 
-use hero_domain::{ApiError, CircleKey, IdError, JobId, Reason, Result, RunnerId, ScheduleId, Timestamp};
+use hero_domain::{
+    ApiError, CircleKey, IdError, JobId, NodeId, Reason, Result, RunnerId, ScheduleId, Timestamp,
+};
 
 pub(crate) fn malformed_id(error: &IdError, field: &str) -> ApiError {
     ApiError::new(Reason::IdMalformed, error.to_string()).with_field(field)
@@ -11,6 +13,10 @@ pub(crate) fn job_id(text: &str, field: &str) -> Result<JobId> {
 }
 
 pub(crate) fn runner_id(text: &str, field: &str) -> Result<RunnerId> {
+    text.parse().map_err(|error| malformed_id(&error, field))
+}
+
+pub(crate) fn node_id(text: &str, field: &str) -> Result<NodeId> {
     text.parse().map_err(|error| malformed_id(&error, field))
 }
 

@@ -19,6 +19,12 @@ pub mod key {
     }
 }
 
+pub mod node {
+    pub mod v1 {
+        tonic::include_proto!("hero.node.v1");
+    }
+}
+
 pub mod runner {
     pub mod v1 {
         tonic::include_proto!("hero.runner.v1");

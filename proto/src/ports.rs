@@ -3,7 +3,7 @@
 use hero_domain::ports::{Jobs, Ports};
 use tonic::transport::Channel;
 
-use crate::{Calls, GrpcCircles, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
+use crate::{Calls, GrpcCircles, GrpcJobs, GrpcKeys, GrpcNodes, GrpcRunners, GrpcSchedules};
 
 /// All ports of a node over gRPC. Cheap to clone; all clones share the channels.
 #[derive(Debug, Clone)]
@@ -13,6 +13,7 @@ pub struct GrpcPorts<J = GrpcJobs> {
     schedules: GrpcSchedules,
     circles: GrpcCircles,
     keys: GrpcKeys,
+    nodes: GrpcNodes,
 }
 
 impl GrpcPorts {
@@ -24,7 +25,8 @@ impl GrpcPorts {
             runners: GrpcRunners::with_calls(supervisor.clone(), calls.clone()),
             schedules: GrpcSchedules::with_calls(supervisor.clone(), calls.clone()),
             circles: GrpcCircles::with_calls(supervisor.clone(), calls.clone()),
-            keys: GrpcKeys::with_calls(supervisor, calls.clone()),
+            keys: GrpcKeys::with_calls(supervisor.clone(), calls.clone()),
+            nodes: GrpcNodes::with_calls(supervisor, calls.clone()),
         }
     }
 }
@@ -33,8 +35,14 @@ impl<J> GrpcPorts<J> {
     /// The same with another way to the jobs, such as one that gathers submits.
     #[must_use]
     pub fn map_jobs<K>(self, map: impl FnOnce(J) -> K) -> GrpcPorts<K> {
-        let Self { jobs, runners, schedules, circles, keys } = self;
-        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys }
+        let Self { jobs, runners, schedules, circles, keys, nodes } = self;
+        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys, nodes }
+    }
+
+    /// The same with the nodes of an explorer, instead of those that the supervisor knows how to ask for.
+    #[must_use]
+    pub fn with_explorer(self, explorer: Channel, calls: &Calls) -> Self {
+        Self { nodes: GrpcNodes::with_calls(explorer, calls.clone()), ..self }
     }
 }
 
@@ -44,6 +52,7 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
     type Schedules = GrpcSchedules;
     type Circles = GrpcCircles;
     type Keys = GrpcKeys;
+    type Nodes = GrpcNodes;
 
     fn jobs(&self) -> &J {
         &self.jobs
@@ -63,5 +72,9 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
 
     fn keys(&self) -> &GrpcKeys {
         &self.keys
+    }
+
+    fn nodes(&self) -> &GrpcNodes {
+        &self.nodes
     }
 }

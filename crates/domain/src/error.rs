@@ -105,6 +105,8 @@ reasons! {
     BatchTooLarge = "BATCH_TOO_LARGE" => InvalidArgument,
     /// A page cursor that leads nowhere.
     CursorUnknown = "CURSOR_UNKNOWN" => InvalidArgument,
+    /// A heartbeat that claims to come from the future, or from long ago.
+    HeartbeatOutOfTime = "HEARTBEAT_OUT_OF_TIME" => InvalidArgument,
     /// A cron expression that does not parse, or that never comes true.
     CronInvalid = "CRON_INVALID" => InvalidArgument,
     /// A time zone that the IANA database does not have.
@@ -113,6 +115,14 @@ reasons! {
     CircleRequired = "CIRCLE_REQUIRED" => InvalidArgument,
     /// No key, or a key that nobody knows.
     AuthenticationRequired = "AUTHENTICATION_REQUIRED" => Unauthenticated,
+    /// A heartbeat without a signature, or with a wrong one.
+    HeartbeatUnsigned = "HEARTBEAT_UNSIGNED" => Unauthenticated,
+    /// A heartbeat with another key than the one that belongs to the node's id.
+    NodeIdTaken = "NODE_ID_TAKEN" => PermissionDenied,
+    /// A node that an admin has banned.
+    NodeBanned = "NODE_BANNED" => PermissionDenied,
+    /// A method that is not passed on to nodes.
+    MethodNotPassedOn = "METHOD_NOT_PASSED_ON" => PermissionDenied,
     /// A key that may not do this.
     ScopeInsufficient = "SCOPE_INSUFFICIENT" => PermissionDenied,
     /// No such job, or none that the caller may see.
@@ -127,6 +137,8 @@ reasons! {
     KeyNotFound = "KEY_NOT_FOUND" => NotFound,
     /// An API key of this name exists already.
     KeyExists = "KEY_EXISTS" => AlreadyExists,
+    /// No such node, or none that fits.
+    NodeNotFound = "NODE_NOT_FOUND" => NotFound,
     /// A job of this id exists already.
     JobExists = "JOB_EXISTS" => AlreadyExists,
     /// A schedule of this id exists already.
@@ -137,6 +149,8 @@ reasons! {
     JobNotFailed = "JOB_NOT_FAILED" => Conflict,
     /// The job has no output yet.
     JobHasNoOutput = "JOB_HAS_NO_OUTPUT" => Conflict,
+    /// A heartbeat that is not newer than the last one.
+    HeartbeatReplayed = "HEARTBEAT_REPLAYED" => Conflict,
     /// A late report of an attempt that another one has replaced.
     AttemptStale = "ATTEMPT_STALE" => Conflict,
     /// Another process has signed in with this runner's id.
@@ -163,10 +177,14 @@ reasons! {
     StoreUnfit = "STORE_UNFIT" => Unavailable,
     /// Another service does not answer.
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE" => Unavailable,
+    /// The node cannot be reached, or answers garbage.
+    NodeUnavailable = "NODE_UNAVAILABLE" => Unavailable,
     /// The service is shutting down.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
     /// The wait is over before the job ended.
     WaitTimeout = "WAIT_TIMEOUT" => Timeout,
+    /// The node did not answer in time; the call may still take effect there.
+    NodeTimeout = "NODE_TIMEOUT" => Timeout,
     /// Another service did not answer in time.
     DeadlineExceeded = "DEADLINE_EXCEEDED" => Timeout,
     /// A fault of ours.

@@ -107,6 +107,33 @@ impl FromStr for RunnerId {
     }
 }
 
+/// A node's id: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first and the last a letter or digit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(String);
+
+impl NodeId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let is_framed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+        if !is_framed || text.len() > 128 || !text.chars().all(allowed) {
+            let rule = "1 to 128 characters of A-Z a-z 0-9 . _ -, a letter or digit at both ends";
+            return Err(IdError::new("node id", text, rule));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// A circle's secp256k1 public key as hex, lower-case, compressed (66 characters) or uncompressed (130).
 ///
 /// Only the form is checked here; whether it is a point on the curve is `hero-auth`'s to say.
@@ -180,12 +207,12 @@ macro_rules! serde_as_text {
     )*};
 }
 
-text_traits!(RunnerId, CircleKey);
-serde_as_text!(JobId, RunnerId, CircleKey);
+text_traits!(RunnerId, NodeId, CircleKey);
+serde_as_text!(JobId, RunnerId, NodeId, CircleKey);
 
 #[cfg(test)]
 mod tests {
-    use super::{CircleKey, JobId, RunnerId};
+    use super::{CircleKey, JobId, NodeId, RunnerId};
 
     #[test]
     fn minted_job_ids_sort_by_time_and_tell_it() {
@@ -211,6 +238,14 @@ mod tests {
             assert!(text.parse::<RunnerId>().is_err(), "{text}");
         }
         assert!("a".repeat(129).parse::<RunnerId>().is_err());
+    }
+
+    #[test]
+    fn a_node_id_can_be_part_of_a_key() {
+        assert!("kitchen-1.example.org".parse::<NodeId>().is_ok());
+        for text in ["", "a b", "a:b", ".a", "a-", &"a".repeat(129)] {
+            assert!(text.parse::<NodeId>().is_err(), "{text}");
+        }
     }
 
     #[test]

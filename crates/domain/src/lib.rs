@@ -15,6 +15,7 @@ mod job;
 mod key;
 mod limits;
 mod log;
+mod node;
 mod page;
 pub mod ports;
 mod runner;
@@ -26,7 +27,7 @@ pub use circle::{Circle, CircleLimits, NewCircle};
 pub use error::{ApiError, ErrorCode, Reason, Result};
 pub use event::{JobEvent, JobEventKind};
 pub use explain::{Ahead, Explanation, Serving};
-pub use id::{CircleKey, IdError, JobId, RunnerId};
+pub use id::{CircleKey, IdError, JobId, NodeId, RunnerId};
 pub use job::{
     DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, Progress,
     ScriptType,
@@ -34,6 +35,10 @@ pub use job::{
 pub use key::{AuditEntry, CreatedKey, KeyInfo, Login, NewKey, Proof};
 pub use limits::JobLimits;
 pub use log::{LogLine, LogPage, LogStream};
+pub use node::{
+    BeatOrder, Heartbeat, Machine, Node, NodeAnswer, NodeCall, NodeChange, NodeDecision, NodeFilter,
+    NodePage, NodeSelector, NodeSort, NodeState, NodeTarget, SignedHeartbeat, Standing,
+};
 pub use page::{JobFilter, JobPage};
 pub use runner::{Runner, RunnerState};
 pub use schedule::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleId};

@@ -8,8 +8,9 @@ use std::{future::Future, time::Duration};
 
 use crate::{
     AuditEntry, Caller, Circle, CircleKey, CreatedKey, Explanation, Job, JobFilter, JobId, JobPage,
-    JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule, Proof, Result, Runner,
-    RunnerId, Schedule, ScheduleId,
+    JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall,
+    NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result, Runner, RunnerId, Schedule,
+    ScheduleId, SignedHeartbeat,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -26,6 +27,8 @@ pub trait Ports: Send + Sync + 'static {
     type Circles: Circles;
     /// Its keys.
     type Keys: Keys;
+    /// The nodes that it knows of.
+    type Nodes: Nodes;
 
     /// Its jobs.
     fn jobs(&self) -> &Self::Jobs;
@@ -41,6 +44,9 @@ pub trait Ports: Send + Sync + 'static {
 
     /// Its keys.
     fn keys(&self) -> &Self::Keys;
+
+    /// The nodes that it knows of.
+    fn nodes(&self) -> &Self::Nodes;
 }
 
 /// Everything that can be asked of jobs.
@@ -162,6 +168,38 @@ pub trait Schedules: Send + Sync + 'static {
 
     /// Removes a schedule; the jobs that it started stay. A repeat is NotFound.
     fn delete(&self, caller: &Caller, id: ScheduleId) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The nodes of the fleet, and calls to them. A caller in a circle has no part in it: nodes serve many circles.
+pub trait Nodes: Send + Sync + 'static {
+    /// A node says that it lives. A repeat is a Conflict (HEARTBEAT_REPLAYED).
+    fn heartbeat(&self, caller: &Caller, beat: SignedHeartbeat) -> impl Future<Output = Result<()>> + Send;
+
+    /// The node that is asked, where a node is asked; an explorer has none (NODE_NOT_FOUND).
+    fn info(&self, caller: &Caller) -> impl Future<Output = Result<Node>> + Send;
+
+    /// One of them, with its history.
+    fn get(&self, caller: &Caller, id: NodeId) -> impl Future<Output = Result<Node>> + Send;
+
+    /// A page of them.
+    fn list(&self, caller: &Caller, filter: NodeFilter) -> impl Future<Output = Result<NodePage>> + Send;
+
+    /// Passes a call on to a node and its answer back, both as they are. The caller needs the scope that the method
+    /// needs; for a method that is not ours, admin. A repeat is another call.
+    fn call(
+        &self,
+        caller: &Caller,
+        target: NodeTarget,
+        call: NodeCall,
+    ) -> impl Future<Output = Result<NodeAnswer>> + Send;
+
+    /// Allows, bans or forgets a node. A repeat changes nothing.
+    fn decide(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        decision: NodeDecision,
+    ) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Who a secret belongs to, who owns a key, and the keys themselves.

@@ -5,6 +5,7 @@
 //! trips in a row. Here they run at once (a bounded number of them), and are answered in their order.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use futures::{StreamExt, stream::FuturesOrdered};
 use hero_domain::{ApiError, Reason};
 use hero_telemetry::{metrics, spans, trace_context};
 use jsonrpsee::{
-    BatchResponseBuilder, MethodResponse,
+    BatchResponseBuilder, MethodResponse, ResponsePayload,
     core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
     types::Id,
 };
@@ -22,10 +23,11 @@ use tower::Layer;
 use tracing::Instrument as _;
 
 use crate::{
-    Session,
-    error::{error_object, method_not_found},
+    Fallback, Session,
+    error::{Failure, error_object, method_not_found},
     measure,
     method::{Method, method},
+    nodes::passed_back,
 };
 
 /// How long a caller that hit a limit is asked to stay away.
@@ -49,10 +51,17 @@ pub struct CallLimits {
 }
 
 /// Makes a [`Calls`] service for each connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CallsLayer {
     limits: Arc<CallLimits>,
     all: Arc<Semaphore>,
+    fallback: Option<Arc<dyn Fallback>>,
+}
+
+impl fmt::Debug for CallsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallsLayer").field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 impl CallsLayer {
@@ -60,7 +69,13 @@ impl CallsLayer {
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
         let all = Arc::new(Semaphore::new(limits.max_calls.min(Semaphore::MAX_PERMITS)));
-        Self { limits: Arc::new(limits), all }
+        Self { limits: Arc::new(limits), all, fallback: None }
+    }
+
+    /// The same, with somebody who serves methods that the table does not have.
+    #[must_use]
+    pub fn with_fallback(self, fallback: Option<Arc<dyn Fallback>>) -> Self {
+        Self { fallback, ..self }
     }
 }
 
@@ -74,20 +89,20 @@ impl<S> Layer<S> for CallsLayer {
             limits: Arc::clone(&self.limits),
             all: Arc::clone(&self.all),
             own: Semaphore::new(own),
+            fallback: self.fallback.clone(),
         }))
     }
 }
 
 /// The outermost service of a connection (over HTTP: of a request).
-#[derive(Debug)]
 pub struct Calls<S>(Arc<Connection<S>>);
 
-#[derive(Debug)]
 struct Connection<S> {
     inner: S,
     limits: Arc<CallLimits>,
     all: Arc<Semaphore>,
     own: Semaphore,
+    fallback: Option<Arc<dyn Fallback>>,
 }
 
 impl<S> RpcServiceT for Calls<S>
@@ -129,11 +144,33 @@ where
         let entry = method(&request.method);
         let response = match entry {
             Some(entry) => self.known(entry, request).await,
-            None => MethodResponse::error(request.id.clone(), method_not_found(&request.method)),
+            None => self.unknown(request).await,
         };
         let attributes = measure::attributes(entry, response.as_error_code());
         metrics().rpc_server_duration.record(began.elapsed(), attributes);
         response
+    }
+
+    /// A method that the table does not have: somebody else's, or nobody's.
+    async fn unknown(&self, request: Request<'_>) -> MethodResponse {
+        let fallback = self.fallback.as_ref().filter(|fallback| fallback.takes(&request.method));
+        let session = request.extensions.get::<Session>().cloned();
+        let (Some(fallback), Some(session)) = (fallback, session) else {
+            return MethodResponse::error(request.id.clone(), method_not_found(&request.method));
+        };
+        let (Ok(_all), Ok(_own)) = (self.all.try_acquire(), self.own.try_acquire()) else {
+            return refuse(request.id.clone(), too_many_calls());
+        };
+        let params = request.params.as_ref().map(|params| params.get().to_owned());
+        let id = request.id.clone().into_owned();
+        match fallback.call(session, request.method.to_string(), params).await.map(passed_back) {
+            Ok(Ok(result)) => {
+                MethodResponse::response(id, ResponsePayload::success(result), self.limits.max_response_bytes)
+            }
+            Ok(Err(Failure::Remote(error))) => MethodResponse::error(id, error),
+            Ok(Err(_)) => refuse(id, ApiError::internal("the answer of another service is no JSON")),
+            Err(error) => refuse(id, error),
+        }
     }
 
     async fn known(&self, entry: &'static Method, request: Request<'_>) -> MethodResponse {

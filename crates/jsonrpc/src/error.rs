@@ -95,6 +95,8 @@ pub(crate) fn method_not_found(name: &str) -> ErrorObjectOwned {
 pub(crate) enum Failure {
     /// The call failed.
     Call(ApiError),
+    /// The call failed on another node, with these words of its own.
+    Remote(ErrorObjectOwned),
     /// The call worked, and says that the job ended without success.
     Script(Box<Job>),
 }

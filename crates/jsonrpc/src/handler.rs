@@ -5,7 +5,7 @@ use std::{fmt::Write as _, future::Future, ops::Deref, sync::Arc, time::Duration
 use futures::FutureExt;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Job, JobId, JobStatus, Reason, RunnerState, Scope, ScriptType,
-    ports::{Jobs, Ports, Runners},
+    ports::{Jobs, Nodes, Ports, Runners},
 };
 use hero_telemetry::trace_context;
 use jsonrpsee::{
@@ -19,6 +19,7 @@ use crate::{
     error::{Failure, error_object, output_of, script_failed},
     keys,
     method::{Method, method},
+    nodes,
     params::{
         DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams,
         RunJobParams, RunnerIdParams, WaitParams, parse,
@@ -36,11 +37,18 @@ pub struct Options {
     pub log_page_bytes: usize,
     /// How long somebody who proves nothing waits for the refusal.
     pub failure_delay: Duration,
+    /// Whether a call about a job that is not here goes to the node that was given it.
+    pub follows_jobs: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_logs_bytes: 4 << 20, log_page_bytes: 1 << 20, failure_delay: Duration::from_millis(250) }
+        Self {
+            max_logs_bytes: 4 << 20,
+            log_page_bytes: 1 << 20,
+            failure_delay: Duration::from_millis(250),
+            follows_jobs: true,
+        }
     }
 }
 
@@ -89,6 +97,16 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("remove_key", keys::remove_key);
     table.add("rotate_key", keys::rotate_key);
     table.add("list_audit", keys::list_audit);
+    table.add_nodes();
+    table.module
+}
+
+/// The methods of nodes alone, as an explorer serves them.
+///
+/// Each call needs a [`Session`] among its extensions.
+pub fn node_module<N: Nodes>(nodes: N) -> RpcModule<()> {
+    let mut table = Table { face: Arc::new(OnlyNodes(nodes)), module: RpcModule::new(()) };
+    table.add_nodes();
     table.module
 }
 
@@ -112,19 +130,67 @@ impl<P> Deref for Face<P> {
     }
 }
 
-struct Table<P> {
-    face: Arc<Face<P>>,
+/// What the methods of nodes work on: a whole node, or an explorer that has nothing else.
+pub(crate) trait Fleet: Send + Sync + 'static {
+    type Nodes: Nodes;
+
+    fn nodes(&self) -> &Self::Nodes;
+
+    /// Whether a call about a job that is not here goes to the node that was given it.
+    fn follows_jobs(&self) -> bool;
+}
+
+impl<P: Ports> Fleet for Face<P> {
+    type Nodes = P::Nodes;
+
+    fn nodes(&self) -> &P::Nodes {
+        self.ports.nodes()
+    }
+
+    fn follows_jobs(&self) -> bool {
+        self.options.follows_jobs
+    }
+}
+
+/// An explorer: nodes, and no jobs of its own.
+struct OnlyNodes<N>(N);
+
+impl<N: Nodes> Fleet for OnlyNodes<N> {
+    type Nodes = N;
+
+    fn nodes(&self) -> &N {
+        &self.0
+    }
+
+    fn follows_jobs(&self) -> bool {
+        false
+    }
+}
+
+struct Table<F> {
+    face: Arc<F>,
     module: RpcModule<()>,
 }
 
-impl<P: Ports> Table<P> {
+impl<F: Fleet> Table<F> {
+    fn add_nodes(&mut self) {
+        self.add("heartbeat", nodes::heartbeat);
+        self.add("node_info", nodes::node_info);
+        self.add("list_nodes", nodes::list_nodes);
+        self.add("get_node", nodes::get_node);
+        self.add("call_node", nodes::call_node);
+        self.add("allow_node", nodes::allow_node);
+        self.add("ban_node", nodes::ban_node);
+        self.add("remove_node", nodes::remove_node);
+    }
+
     /// Puts one method in. Registered below jsonrpsee's own `register_async_method`, which would clone the
     /// extensions once more for every call.
-    fn add<Q, T, F, Fut>(&mut self, name: &'static str, handler: F)
+    fn add<Q, T, H, Fut>(&mut self, name: &'static str, handler: H)
     where
         Q: DeserializeOwned + Send,
         T: Serialize + Clone + Send,
-        F: Fn(Arc<Face<P>>, Session, Q) -> Fut + Copy + Send + Sync + 'static,
+        H: Fn(Arc<F>, Session, Q) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<T, Failure>> + Send,
     {
         let entry = method(name).expect("a method is registered under a name of the table");
@@ -134,9 +200,17 @@ impl<P: Ports> Table<P> {
                 let face = Arc::clone(&face);
                 async move {
                     let session = extensions.get::<Session>().cloned();
-                    let result =
-                        answer(entry, session, &params, |session, params| handler(face, session, params))
-                            .await;
+                    let result = answer(entry, session.as_ref(), &params, |session, params| {
+                        handler(Arc::clone(&face), session, params)
+                    })
+                    .await;
+                    if let (Err(Failure::Call(error)), Some(session)) = (&result, &session)
+                        && face.follows_jobs()
+                        && let Some(passed) =
+                            nodes::elsewhere(face.as_ref(), session, entry, params.as_str(), error).await
+                    {
+                        return respond(entry, id, passed, max_bytes).with_extensions(extensions);
+                    }
                     respond(entry, id, result, max_bytes).with_extensions(extensions)
                 }
                 .boxed()
@@ -148,7 +222,7 @@ impl<P: Ports> Table<P> {
 /// Whether the caller may, then what the parameters are, then the method itself.
 async fn answer<P, T, Fut>(
     entry: &'static Method,
-    session: Option<Session>,
+    session: Option<&Session>,
     params: &Params<'static>,
     handler: impl FnOnce(Session, P) -> Fut,
 ) -> Result<T, Failure>
@@ -161,7 +235,7 @@ where
     })?;
     entry.rule.check(&session)?;
     let params = parse(entry, params.as_str())?;
-    handler(session, params).await
+    handler(session.clone(), params).await
 }
 
 fn respond<T: Serialize + Clone>(
@@ -178,6 +252,7 @@ fn respond<T: Serialize + Clone>(
             }
             error_object(&too_large(max_bytes), None)
         }
+        Err(Failure::Remote(error)) => error,
         Err(Failure::Script(job)) => script_failed(&job),
         Err(Failure::Call(error)) => told(entry, &error),
     };
@@ -237,7 +312,10 @@ async fn run_job<P: Ports>(
     run(&face, &session, params.into()).await
 }
 
-async fn run<P: Ports>(face: &Face<P>, session: &Session, job: JobParams) -> Result<String, Failure> {
+async fn run<P: Ports>(face: &Face<P>, session: &Session, mut job: JobParams) -> Result<String, Failure> {
+    if let Some(node) = job.node.take() {
+        return nodes::run(face, session, job, node).await;
+    }
     let script_type = job.script_type;
     // Without a bound from here, the supervisor's own applies: run time and an allowance for the queue.
     match face.jobs().run(session.caller(), job.into_job(session), None).await {
@@ -273,8 +351,11 @@ async fn explain_wait<P: Ports>(
 async fn create_job<P: Ports>(
     face: Arc<Face<P>>,
     session: Session,
-    params: OneJobParams,
+    mut params: OneJobParams,
 ) -> Result<JobId, Failure> {
+    if let Some(node) = params.job.node.take() {
+        return nodes::place(face.as_ref(), &session, "create_job", params.job, node).await;
+    }
     let job = params.job.into_job(&session);
     Ok(face.jobs().create(session.caller(), job).await.map_err(of_job_param)?)
 }
@@ -291,8 +372,11 @@ async fn start_job<P: Ports>(
 async fn submit_job<P: Ports>(
     face: Arc<Face<P>>,
     session: Session,
-    params: OneJobParams,
+    mut params: OneJobParams,
 ) -> Result<JobId, Failure> {
+    if let Some(node) = params.job.node.take() {
+        return nodes::place(face.as_ref(), &session, "submit_job", params.job, node).await;
+    }
     let job = params.job.into_job(&session);
     let ids = face.jobs().submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
     let id = ids.into_iter().next();
@@ -312,6 +396,13 @@ async fn submit_jobs<P: Ports>(
     session: Session,
     params: ManyJobsParams,
 ) -> Result<Vec<JobId>, Failure> {
+    if let Some(at) = params.jobs.iter().position(|job| job.node.is_some()) {
+        let words =
+            "jobs of one call are stored together, so none goes to another node; use submit_job for it";
+        return Err(ApiError::new(Reason::InvalidParams, words)
+            .with_field(format!("jobs[{at}].node"))
+            .into());
+    }
     let jobs = params.jobs.into_iter().map(|job| job.into_job(&session)).collect();
     Ok(face.jobs().submit(session.caller(), jobs).await?)
 }

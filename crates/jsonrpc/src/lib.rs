@@ -8,28 +8,36 @@
 //! parameter at fault is named, that nobody is let in without a [`Session`] whose scope covers the method,
 //! and that no input makes it panic.
 //!
-//! It must never know a socket, an HTTP header or where the truth about jobs lives.
+//! [`Wire`] is one such transport, for sockets of any kind: HTTP, WebSocket and raw lines on the same connection.
+//!
+//! It must never know who listens, who may connect or where the truth about jobs lives.
 
 mod calls;
 mod circles;
 mod error;
+mod fallback;
 mod handler;
 mod keys;
 mod measure;
 mod method;
+mod nodes;
 mod params;
 mod schedules;
 mod session;
 mod view;
+mod wire;
 
 pub use calls::{CallLimits, Calls, CallsLayer};
 pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
-pub use handler::{Options, module};
+pub use fallback::Fallback;
+pub use handler::{Options, module, node_module};
 pub use jsonrpsee::RpcModule;
 pub use method::{METHODS, Method, Param, Rule, method};
+pub use nodes::NodeParam;
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use view::{
     AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
     ScheduleView, ServingView, TemplateView,
 };
+pub use wire::{Wire, WireConfig};

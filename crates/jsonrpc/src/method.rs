@@ -1,7 +1,7 @@
 //! The table of methods: names, parameters, who may call. OpenRPC, authorization and metric labels come from
 //! it, and a test holds it against what [`module`](crate::module) serves.
 
-use hero_domain::{ApiError, Reason, Result, Scope};
+use hero_domain::{ApiError, Caller, Reason, Result, Scope};
 
 use crate::Session;
 
@@ -14,6 +14,8 @@ pub enum Rule {
     Scope(Scope),
     /// The same, but at the root only: no circle has a part in it.
     Node(Scope),
+    /// Everybody who has proved who it is, at the root only.
+    Root,
 }
 
 impl Rule {
@@ -30,12 +32,20 @@ impl Rule {
                 "prove a key of this circle first: fetch_nonce, then authenticate (or login, over HTTP)";
             return Err(ApiError::new(Reason::AuthenticationRequired, words));
         }
-        let caller = session.caller();
+        self.check_caller(session.caller())
+    }
+
+    /// Fails unless this caller, who is no guest, may.
+    ///
+    /// # Errors
+    /// ScopeInsufficient, naming both scopes, or the place to call it at.
+    pub fn check_caller(self, caller: &Caller) -> Result<()> {
         match self {
             Self::Guest => Ok(()),
+            Self::Root if caller.circle.is_none() => Ok(()),
             Self::Scope(needed) => caller.require(needed),
             Self::Node(needed) if caller.circle.is_none() => caller.require(needed),
-            Self::Node(_) => {
+            Self::Node(_) | Self::Root => {
                 let words = "this is the node's, not a circle's; call it at the root path";
                 Err(ApiError::new(Reason::ScopeInsufficient, words))
             }
@@ -94,6 +104,7 @@ const RUNNER_ID: &[Param] = &[required("runner_id", "string")];
 const KEY_NAME: &[Param] = &[required("name", "string")];
 const PROOF: &[Param] =
     &[required("pubkey", "string"), required("signature", "string"), required("nonce", "string")];
+const NODE_ID: &[Param] = &[required("node_id", "string")];
 const SCHEDULE_ID: &[Param] = &[required("schedule_id", "string")];
 
 macro_rules! methods {
@@ -131,6 +142,7 @@ methods! {
         optional("context_id", "string"),
         optional("env_vars", "object"),
         optional("idempotency_key", "string"),
+        optional("node", "NodeTarget"),
     ]) -> "string", USER, WAITS,
         "Creates and starts a job, waits for its end and returns its output.";
     "submit_job" (&[required("job", "JobParams")]) -> "string", USER, ANSWERS,
@@ -214,6 +226,33 @@ methods! {
         "Replaces an API key by another of the same name; the old one is over.";
     "list_audit" (&[optional("limit", "integer")]) -> "AuditEntry[]", ADMIN, ANSWERS,
         "Who did what to keys and circles, and who has logged in, the latest first.";
+    // Nodes
+    "heartbeat" (&[
+        required("beat", "Heartbeat"),
+        optional("public_key", "string"),
+        optional("signature", "string"),
+    ]) -> "null", Rule::Node(Scope::Register), ANSWERS,
+        "A node says that it lives; the signature is over the text of `beat` as it stands in the call.";
+    "node_info" (&[]) -> "Node", Rule::Root, ANSWERS,
+        "The node that is asked.";
+    "list_nodes" (&[optional("filter", "NodeFilter")]) -> "NodePage", Rule::Root, ANSWERS,
+        "The nodes that are known, a page at a time.";
+    "get_node" (NODE_ID) -> "Node", Rule::Root, ANSWERS,
+        "One node, with its changes of state.";
+    "call_node" (&[
+        required("node_id", "NodeTarget"),
+        required("method", "string"),
+        optional("params", "any"),
+        optional("timeout_ms", "integer"),
+        optional("places", "string"),
+    ]) -> "any", Rule::Node(Scope::User), WAITS,
+        "Passes a call on to a node, or to the least busy one that fits a selector; its answer as it is.";
+    "allow_node" (NODE_ID) -> "null", ADMIN, ANSWERS,
+        "Lets a node come back with another key, or after a ban.";
+    "ban_node" (NODE_ID) -> "null", ADMIN, ANSWERS,
+        "A node is heard and called no more.";
+    "remove_node" (NODE_ID) -> "null", ADMIN, ANSWERS,
+        "Forgets a node; when it is heard of again, it is new.";
 }
 
 #[cfg(test)]

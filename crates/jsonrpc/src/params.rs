@@ -11,11 +11,11 @@ use hero_domain::{
     Priority, Reason, Result, RunnerId, ScheduleId, ScriptType, Timestamp,
 };
 use hero_telemetry::trace_context;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
-use crate::{Session, method::Method};
+use crate::{NodeParam, Session, method::Method};
 
 /// Reads the parameters of `method`, given as an object, an array, or not at all.
 pub(crate) fn parse<T: DeserializeOwned>(method: &Method, raw: Option<&str>) -> Result<T> {
@@ -114,7 +114,10 @@ fn strip_position(text: &str) -> String {
 fn reason_of(error: &str) -> Reason {
     if error.contains("` is not a script type;") {
         Reason::ScriptTypeUnknown
-    } else if ["job", "runner", "schedule"].iter().any(|it| error.contains(&format!("` is not a {it} id:"))) {
+    } else if ["job", "runner", "node", "schedule"]
+        .iter()
+        .any(|it| error.contains(&format!("` is not a {it} id:")))
+    {
         Reason::IdMalformed
     } else {
         Reason::InvalidParams
@@ -217,6 +220,8 @@ pub(crate) struct RunJobParams {
     env_vars: Option<BTreeMap<String, String>>,
     #[serde(default)]
     idempotency_key: Option<String>,
+    #[serde(default)]
+    node: Option<NodeParam>,
 }
 
 impl From<RunJobParams> for JobParams {
@@ -228,6 +233,7 @@ impl From<RunJobParams> for JobParams {
             context_id: params.context_id,
             env_vars: params.env_vars,
             idempotency_key: params.idempotency_key,
+            node: params.node,
             ..Self::new(params.script_type, params.script)
         }
     }
@@ -235,7 +241,7 @@ impl From<RunJobParams> for JobParams {
 
 /// A job that somebody asks for. Members that it does not know are refused by name: a typo must not be
 /// silently ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobParams {
     /// The source text.
@@ -243,44 +249,48 @@ pub struct JobParams {
     /// Its language.
     pub script_type: ScriptType,
     /// Who asks; none: the name of the caller's key.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
     /// Where it belongs; inside a circle always that circle.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_id: Option<String>,
     /// Run time, in seconds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u32>,
     /// Jobs that must have finished first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prerequisites: Option<Vec<JobId>>,
     /// Extra attempts after the script failed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// Which list it waits in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
     /// Not before this time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
     /// Given to the script.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_vars: Option<BTreeMap<String, String>>,
     /// A second create with the same key in the same context returns the first job's id.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// How long it is kept after its end, in seconds; 0 for ever.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<u32>,
     /// The first pause before an extra attempt, in milliseconds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_backoff_ms: Option<u64>,
     /// How often a runner may be lost with it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_deliveries: Option<u32>,
     /// The caller's own UUID.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
+    /// The node that it runs on: an id, a selector, or `"any"`; none: the node that is asked. It is taken out before
+    /// the job is handed over.
+    #[serde(default, skip_serializing)]
+    pub node: Option<NodeParam>,
 }
 
 impl JobParams {
@@ -303,6 +313,7 @@ impl JobParams {
             retry_backoff_ms: None,
             max_deliveries: None,
             id: None,
+            node: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hero_domain::{
-    ApiError, JobId,
+    ApiError, JobId, Reason,
     ports::{Ports, Schedules},
 };
 
@@ -20,6 +20,10 @@ pub(crate) async fn create_schedule<P: Ports>(
     session: Session,
     params: OneScheduleParams,
 ) -> Result<ScheduleView, Failure> {
+    if params.schedule.job.node.is_some() {
+        let words = "a schedule starts its jobs on its own node; create it on the node that they are for";
+        return Err(ApiError::new(Reason::InvalidParams, words).with_field("schedule.job.node").into());
+    }
     let schedule = params.schedule.into_schedule(&session);
     let created = face.schedules().create(session.caller(), schedule).await.map_err(of_schedule_param)?;
     Ok(created.into())

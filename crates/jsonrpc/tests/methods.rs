@@ -1,7 +1,7 @@
 //! Every method over the fake ports, without a network: by name, by position, and each error.
 
 use hero_domain::{
-    ApiError, Caller, ErrorCode, JobId, Reason, Runner, RunnerState, Scope, ScriptType, Timestamp,
+    ApiError, Caller, ErrorCode, JobId, NodeAnswer, Reason, Runner, RunnerState, Scope, ScriptType, Timestamp,
 };
 use hero_jsonrpc::{METHODS, Options, RpcModule, Rule, Session, code_of, module};
 use hero_testing::FakeNode;
@@ -378,4 +378,31 @@ async fn a_trace_and_every_option_travel_with_the_job() {
     rpc.ok("create_job", json!([{"script": "x", "script_type": "V"}])).await;
     let bare = rpc.node.submitted().pop().unwrap();
     assert_eq!((bare.caller_id.as_str(), bare.context_id.as_str()), ("ops", "default"));
+}
+
+#[tokio::test]
+async fn a_job_for_another_node_goes_there_and_is_followed() {
+    let rpc = Rpc::new();
+    let id = "0193e2d0-7c7a-7b0e-8f8e-0123456789ab";
+    rpc.node.answer_next(NodeAnswer::Result(format!("\"{id}\"")));
+    let job = json!({"script": "1", "script_type": "Python", "id": id, "node": {"free_slots": 1}});
+    assert_eq!(rpc.ok("submit_job", json!([job])).await, id);
+    let sent = rpc.node.calls().pop().unwrap();
+    assert!(sent.contains("script_type: Some(Python)") && sent.contains("submit_job"), "{sent}");
+    assert!(!sent.contains("\"node\""), "the node itself is not asked for a node: {sent}");
+
+    // Every call about it goes the same way; its answer, error or not, is the node's own.
+    rpc.node.answer_next(NodeAnswer::Result("\"Started\"".to_owned()));
+    assert_eq!(rpc.ok("get_job_status", json!([id])).await, "Started");
+    rpc.node.answer_next(NodeAnswer::Error(r#"{"code":77,"message":"no"}"#.to_owned()));
+    assert_eq!(rpc.err("stop_job", json!({"job_id": id})).await, json!({"code": 77, "message": "no"}));
+    assert_eq!(rpc.fault("get_job", json!([id])).await.1, "JOB_NOT_FOUND", "nobody was given it");
+
+    let many = json!([[{"script": "1", "script_type": "Python", "node": "any"}]]);
+    assert_eq!(
+        rpc.fault("submit_jobs", many).await,
+        (-32602, "INVALID_PARAMS".into(), "jobs[0].node".into())
+    );
+    let bad = json!({"script": "1", "script_type": "Python", "node": {"slots": 1}});
+    assert_eq!(rpc.fault("run_job", bad).await.2, "node.slots");
 }

@@ -12,8 +12,9 @@ use std::{
 use hero_domain::{
     ApiError, AuditEntry, Caller, Circle, CircleKey, CreatedKey, ErrorKind, Explanation, Job, JobFilter,
     JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream, Login, NewCircle, NewJob, NewKey,
-    NewSchedule, Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, Timestamp,
-    ports::{Circles, Jobs, Keys, Ports, Runners, Schedules},
+    NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof,
+    Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp,
+    ports::{Circles, Jobs, Keys, Nodes, Ports, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -26,6 +27,8 @@ struct State {
     logs: BTreeMap<JobId, Vec<LogLine>>,
     runners: Vec<Runner>,
     schedules: BTreeMap<ScheduleId, Schedule>,
+    nodes: Vec<Node>,
+    answers: VecDeque<NodeAnswer>,
     keys: BTreeMap<String, Caller>,
     api_keys: BTreeMap<String, KeyInfo>,
     circles: BTreeMap<CircleKey, Circle>,
@@ -63,6 +66,16 @@ impl FakeNode {
     /// Has a runner.
     pub fn add_runner(&self, runner: Runner) {
         self.lock().runners.push(runner);
+    }
+
+    /// Knows a node; the first one is itself.
+    pub fn add_node(&self, node: Node) {
+        self.lock().nodes.push(node);
+    }
+
+    /// The next call that is passed on to a node is answered like this.
+    pub fn answer_next(&self, answer: NodeAnswer) {
+        self.lock().answers.push_back(answer);
     }
 
     /// A job has logged a line.
@@ -237,6 +250,7 @@ impl Ports for FakeNode {
     type Schedules = Self;
     type Circles = Self;
     type Keys = Self;
+    type Nodes = Self;
 
     fn jobs(&self) -> &Self {
         self
@@ -256,6 +270,47 @@ impl Ports for FakeNode {
 
     fn keys(&self) -> &Self {
         self
+    }
+
+    fn nodes(&self) -> &Self {
+        self
+    }
+}
+
+impl Nodes for FakeNode {
+    async fn heartbeat(&self, _: &Caller, beat: SignedHeartbeat) -> Result<()> {
+        self.enter(&format!("heartbeat {}", beat.text)).await
+    }
+
+    async fn info(&self, _: &Caller) -> Result<Node> {
+        self.enter("node_info").await?;
+        let node = self.lock().nodes.first().cloned();
+        node.ok_or_else(|| ApiError::new(Reason::NodeNotFound, "this is no node"))
+    }
+
+    async fn get(&self, _: &Caller, id: NodeId) -> Result<Node> {
+        self.enter("get_node").await?;
+        let node = self.lock().nodes.iter().find(|node| node.beat.node_id == id).cloned();
+        node.ok_or_else(|| ApiError::new(Reason::NodeNotFound, format!("there is no node {id}")))
+    }
+
+    async fn list(&self, _: &Caller, filter: NodeFilter) -> Result<NodePage> {
+        self.enter("list_nodes").await?;
+        let nodes: Vec<_> = self.lock().nodes.iter().filter(|node| filter.fits(node)).cloned().collect();
+        Ok(NodePage { total: nodes.len() as u64, nodes, next_cursor: None })
+    }
+
+    async fn call(&self, _: &Caller, target: NodeTarget, call: NodeCall) -> Result<NodeAnswer> {
+        self.enter("call_node").await?;
+        let mut state = self.lock();
+        let params = call.params.unwrap_or_default();
+        state.calls.push(format!("{target:?} {} {params}", call.method));
+        let none = || ApiError::new(Reason::NodeNotFound, "no node fits");
+        state.answers.pop_front().ok_or_else(none)
+    }
+
+    async fn decide(&self, _: &Caller, id: NodeId, decision: NodeDecision) -> Result<()> {
+        self.enter(&format!("decide {id} {decision:?}")).await
     }
 }
 

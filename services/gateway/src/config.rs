@@ -15,6 +15,8 @@ pub struct GatewayConfig {
     pub listen: Address,
     /// Where the supervisor serves gRPC.
     pub supervisor: Address,
+    /// Where an explorer serves gRPC; none: the supervisor asks those that it knows.
+    pub explorer: Option<Address>,
     /// Serve callers without a secret on an address that others can reach.
     pub insecure_no_auth: bool,
     /// Names that a request may call this host (`Host`); empty: on a loopback address the names of loopback,
@@ -93,6 +95,7 @@ impl Default for GatewayConfig {
         Self {
             listen: Address::loopback(8080),
             supervisor: Address::loopback(8081),
+            explorer: None,
             insecure_no_auth: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -92,6 +92,10 @@ impl Service for Gateway {
             traceparent: trace_context::current_traceparent,
         };
         let upstream = GrpcPorts::new(channel, &calls);
+        let upstream = match &config.explorer {
+            None => upstream,
+            Some(explorer) => upstream.with_explorer(grpc::channel(explorer, &config.channel), &calls),
+        };
         let ports = upstream.clone().map_jobs(Coalesced::new);
 
         let serves_anonymous = config.insecure_no_auth || config.listen.is_local();

@@ -6,14 +6,22 @@ use anyhow::Context as _;
 use hero_auth::{PublicKey, Secrets};
 use hero_config::{Invalid, Validate, ensure};
 use hero_domain::ScriptType;
+use hero_explorer::ExplorerConfig;
 use hero_gateway::GatewayConfig;
 use hero_redis::RedisUrl;
 use hero_runner::RunnerConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, TelemetryConfig};
-use hero_supervisor::SupervisorConfig;
+use hero_supervisor::{NodeConfig, SupervisorConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::Patience;
+
+/// Names that are promised beside the regular ones.
+pub(crate) const ENV_ALIASES: &[(&str, &str)] = &[
+    ("EXPLORER_ADDRESSES", "supervisor.node.explorers"),
+    ("NODE_TCP_ADDR", "supervisor.node.tcp"),
+    ("EXPLORER_TCP_ADDR", "explorer.tcp"),
+];
 
 /// The settings of a whole node: those of the process at the top, those of each service in a section of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +51,8 @@ pub struct LauncherConfig {
     pub redis_start_timeout_ms: u64,
     /// How long the private Redis may take to end, in milliseconds.
     pub redis_stop_timeout_ms: u64,
+    /// Run an explorer too: other nodes are told to find this one, and each other, there.
+    pub with_explorer: bool,
     /// The admin port of the process.
     pub admin: AdminConfig,
     /// Logs, metrics and traces of the process.
@@ -55,6 +65,8 @@ pub struct LauncherConfig {
     pub supervisor: SupervisorConfig,
     /// The runner's own settings; what is set above is given to it.
     pub runner: RunnerConfig,
+    /// The explorer's own settings, where there is one; what is set above is given to it.
+    pub explorer: ExplorerConfig,
 }
 
 impl Default for LauncherConfig {
@@ -72,6 +84,7 @@ impl Default for LauncherConfig {
             data_dir: None,
             redis_start_timeout_ms: 120_000,
             redis_stop_timeout_ms: 20_000,
+            with_explorer: false,
             admin: AdminConfig::at(9080),
             // On a terminal the table at the start says what is on; a log line is for what needs attention.
             telemetry: TelemetryConfig { log_level: "warn".to_owned(), ..TelemetryConfig::default() },
@@ -79,6 +92,7 @@ impl Default for LauncherConfig {
             gateway: GatewayConfig::default(),
             supervisor: SupervisorConfig::default(),
             runner: RunnerConfig::default(),
+            explorer: ExplorerConfig::default(),
         }
     }
 }
@@ -112,7 +126,40 @@ impl LauncherConfig {
         config.secrets = self.secrets.clone();
         config.enable_auth |= self.enable_auth;
         config.circles.extend(self.public_keys.iter().cloned());
+        config.node = self.node();
         config
+    }
+
+    /// The node that this is to others, as soon as it is one: its key is in the data folder, and so is its socket.
+    fn node(&self) -> NodeConfig {
+        let mut node = self.supervisor.node.clone();
+        if self.with_explorer {
+            node.explorers.push(self.explorer.socket.to_string());
+        }
+        let is_node = !node.explorers.is_empty();
+        if let (true, Ok(folder)) = (is_node, self.data_dir()) {
+            node.socket = node.socket.or_else(|| Some(Address::Unix(folder.join("node.sock"))));
+            node.folder = node.folder.or(Some(folder));
+        }
+        // The secrets of a fleet are the same: what opens this node opens its explorer.
+        node.secret = node.secret.or_else(|| self.secrets.admin.first().cloned());
+        node
+    }
+
+    /// The explorer of this node.
+    pub(crate) fn explorer(&self, redis: &RedisUrl) -> ExplorerConfig {
+        let mut config = self.explorer.clone();
+        config.listen = Address::loopback(0);
+        config.redis.url = redis.clone();
+        config.secrets = self.secrets.clone();
+        config.insecure_no_auth |= self.insecure_no_auth;
+        config.calls.secret = config.calls.secret.or_else(|| self.secrets.admin.first().cloned());
+        config
+    }
+
+    /// What is given to the supervisor counts when its settings are checked.
+    fn supervisor_as_it_will_be(&self) -> SupervisorConfig {
+        SupervisorConfig { secrets: self.secrets.clone(), node: self.node(), ..self.supervisor.clone() }
     }
 
     /// The gateway of this node, before the supervisor that has been bound.
@@ -177,10 +224,11 @@ impl LauncherConfig {
 
     /// The process has one admin port, one telemetry and one way to stop: those at the top.
     fn validate_sections(&self) -> Result<(), Invalid> {
-        let sections: [(&str, &dyn Chassis, &dyn Chassis); 3] = [
+        let sections: [(&str, &dyn Chassis, &dyn Chassis); 4] = [
             ("gateway", &self.gateway, &GatewayConfig::default()),
             ("supervisor", &self.supervisor, &SupervisorConfig::default()),
             ("runner", &self.runner, &RunnerConfig::default()),
+            ("explorer", &self.explorer, &ExplorerConfig::default()),
         ];
         for (section, given, default) in sections {
             for (name, same) in [
@@ -218,7 +266,8 @@ impl Validate for LauncherConfig {
         ensure(self.redis_stop_timeout_ms > 0, "redis_stop_timeout_ms", "it must be more than 0")?;
         self.validate_sections()?;
         self.gateway.validate().map_err(|invalid| invalid.within("gateway"))?;
-        self.supervisor.validate().map_err(|invalid| invalid.within("supervisor"))?;
+        self.supervisor_as_it_will_be().validate().map_err(|invalid| invalid.within("supervisor"))?;
+        self.explorer.validate().map_err(|invalid| invalid.within("explorer"))?;
         self.runner.validate().map_err(|invalid| invalid.within("runner"))?;
         self.validate_chassis()
     }

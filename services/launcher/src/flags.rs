@@ -35,6 +35,10 @@ pub struct LauncherFlags {
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
 
+    /// Run an explorer too, which other nodes tell that they live; EXPLORER_TCP_ADDR says where over the network
+    #[arg(long)]
+    explorer: bool,
+
     /// Every call has to bring a secret, or a key that was proved to a circle
     #[arg(long)]
     enable_auth: bool,
@@ -81,6 +85,7 @@ impl LauncherFlags {
             .set("redis_url", "--redis-url", self.redis_url)
             .set_switch("private_redis", "--private-redis", self.private_redis)
             .set("data_dir", "--data-dir", self.data_dir.map(|path| path.to_string_lossy().into_owned()))
+            .set_switch("with_explorer", "--explorer", self.explorer)
             .set_switch("enable_auth", "--enable-auth", self.enable_auth)
             .set_list("secrets.admin", "--admin-secret", self.admin_secret)
             .set_list("secrets.user", "--user-secret", self.user_secret)

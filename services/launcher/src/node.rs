@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
+use hero_explorer::Explorer;
 use hero_gateway::Gateway;
 use hero_proto::GrpcCircles;
 use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
@@ -28,6 +29,7 @@ pub struct Node {
     health: Health,
     banner: Banner,
     redis: Option<RedisServer>,
+    explorer: Option<Explorer>,
     supervisor: Supervisor,
     gateway: Gateway,
     runner: Runner,
@@ -39,6 +41,8 @@ impl Service for Node {
     const ABOUT: &'static str =
         "A whole Hero node in one process: gateway, supervisor, runner, and Redis if none is there";
 
+    const ENV_ALIASES: &'static [(&'static str, &'static str)] = crate::config::ENV_ALIASES;
+
     type Config = LauncherConfig;
     type Flags = LauncherFlags;
 
@@ -49,6 +53,12 @@ impl Service for Node {
     async fn bind(config: LauncherConfig, cx: &Context) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let (url, redis) = choose_redis(&config).await?;
+        let explorer = if config.with_explorer {
+            let bound = Explorer::bind(config.explorer(&url), &cx.scope(Explorer::NAME)).await;
+            Some(bound.context("the explorer cannot start")?)
+        } else {
+            None
+        };
         let supervisor = Supervisor::bind(config.supervisor(&url), &cx.scope(Supervisor::NAME))
             .await
             .context("the supervisor cannot start")?;
@@ -70,7 +80,8 @@ impl Service for Node {
         };
         let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
         let health = cx.health.clone();
-        Ok(Self { begun, drain: config.drain, health, banner, redis, supervisor, gateway, runner, tenants })
+        let drain = config.drain;
+        Ok(Self { begun, drain, health, banner, redis, explorer, supervisor, gateway, runner, tenants })
     }
 
     fn addresses(&self) -> Addresses {
@@ -78,11 +89,13 @@ impl Service for Node {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { begun, drain, health, banner, redis, supervisor, gateway, runner, tenants } = self;
+        let Self { begun, drain, health, banner, redis, explorer, supervisor, gateway, runner, tenants } =
+            self;
         // Stopped from the outside in: nobody loses what it still needs.
         let tenants = Part::spawn("runners of circles", drain, |shutdown| tenants.run(shutdown));
         let mut edge = [Part::run(gateway, drain), Part::run(runner, drain), tenants];
         let mut core = Part::run(supervisor, drain);
+        let mut explorer = explorer.map(|explorer| Part::run(explorer, drain));
         let (stop_redis, redis_shutdown) = Shutdown::new(drain);
         let mut redis = redis.map(|redis| tokio::spawn(keep(redis, redis_shutdown)));
 
@@ -94,6 +107,7 @@ impl Service for Node {
             ended = runner.ended() => Some(ended),
             ended = tenants.ended() => Some(ended),
             ended = core.ended() => Some(ended),
+            ended = ended(&mut explorer) => Some(ended),
         };
         greeting.abort();
         if failed.is_none() {
@@ -102,7 +116,7 @@ impl Service for Node {
         }
         edge.iter().for_each(|part| part.trigger.stop());
         let mut outcome = failed.map_or(Ok(()), Err);
-        for mut part in edge.into_iter().chain([core]) {
+        for mut part in edge.into_iter().chain([core]).chain(explorer) {
             part.trigger.stop();
             outcome = outcome.and(part.finish().await);
         }
@@ -112,6 +126,14 @@ impl Service for Node {
             outcome = outcome.and(stopped);
         }
         outcome
+    }
+}
+
+/// The end of a part that may not be there.
+async fn ended(part: &mut Option<Part>) -> anyhow::Error {
+    match part {
+        Some(part) => part.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,8 @@ use hero_redis::RedisConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::node::config::NodeConfig;
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +37,8 @@ pub struct SupervisorConfig {
     pub upkeep: UpkeepConfig,
     /// Jobs that are started by the clock.
     pub schedules: SchedulesConfig,
+    /// The node that it is to others.
+    pub node: NodeConfig,
     /// How gRPC is served.
     pub grpc: GrpcConfig,
     /// The admin port.
@@ -59,6 +63,7 @@ impl Default for SupervisorConfig {
             wait: WaitConfig::default(),
             upkeep: UpkeepConfig::default(),
             schedules: SchedulesConfig::default(),
+            node: NodeConfig::default(),
             grpc: GrpcConfig::default(),
             admin: AdminConfig::at(9081),
             telemetry: TelemetryConfig::default(),
@@ -207,6 +212,7 @@ impl Validate for SupervisorConfig {
         self.circle_keys()?;
         self.auth.validate().map_err(|invalid| invalid.within("auth"))?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
+        self.node.check(!self.secrets.is_empty()).map_err(|invalid| invalid.within("node"))?;
         validate_limits(&self.jobs).map_err(|invalid| invalid.within("jobs"))?;
         let submit = &self.submit;
         for (key, value) in [

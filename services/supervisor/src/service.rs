@@ -5,9 +5,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
 use hero_proto::{
-    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, runner_server, schedule_server,
+    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, node_server, runner_server, schedule_server,
 };
-use hero_runtime::{Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc};
+use hero_runtime::{
+    Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
+    listen::{Connector, Peers},
+};
 use hero_store::{Store, Waits};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +19,7 @@ use crate::{
     config::{Flags, SupervisorConfig},
     jobs::StoredJobs,
     keys::StoredKeys,
+    node::{self, Face, Fleet, Heart},
     readiness::Gate,
     runners::StoredRunners,
     schedules::{StoredSchedules, clock::Clock},
@@ -26,6 +30,7 @@ use crate::{
 pub struct Supervisor {
     config: SupervisorConfig,
     listener: Listener,
+    face: Face,
     store: Store,
     health: Health,
     redis: Condition,
@@ -33,6 +38,7 @@ pub struct Supervisor {
 
 impl Service for Supervisor {
     const NAME: &'static str = "supervisor";
+    const ENV_ALIASES: &'static [(&'static str, &'static str)] = node::config::ENV_ALIASES;
     const ABOUT: &'static str = "Keeps jobs in Redis and queues them; serves the job contract over gRPC";
 
     type Config = SupervisorConfig;
@@ -45,8 +51,9 @@ impl Service for Supervisor {
     async fn bind(config: SupervisorConfig, cx: &Context) -> anyhow::Result<Self> {
         let store = Store::connect(&config.redis).context("the address of redis cannot be used")?;
         let listener = Listener::bind(&config.listen).await?;
+        let face = Face::bind(&config.node, &config.secrets).await?;
         let redis = cx.health.condition("redis");
-        Ok(Self { config, listener, store, health: cx.health.clone(), redis })
+        Ok(Self { config, listener, face, store, health: cx.health.clone(), redis })
     }
 
     fn addresses(&self) -> Addresses {
@@ -54,7 +61,7 @@ impl Service for Supervisor {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, listener, store, health, redis } = self;
+        let Self { config, listener, face, store, health, redis } = self;
         let gate = Gate::closed();
         let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
         let waits = Waits::start(store.clone(), stop_events.clone());
@@ -92,16 +99,45 @@ impl Service for Supervisor {
             config: config.schedules,
         };
         let clock = Clock { store: store.clone(), gate: gate.clone(), config: config.schedules };
+        let peers = Peers::new(
+            Connector::new(&config.node.tls).context("`node.tls` cannot be used")?,
+            config.node.lines,
+        );
+        let explorers = config.node.explorers();
+        let heart = match &config.node.folder {
+            None => None,
+            Some(folder) => Some(Heart::new(&config.node, folder.clone(), face.addresses(), store.clone())?),
+        };
+        let (heart, pulse) = heart.unzip();
+        let fleet = Fleet {
+            explorers: explorers.clone(),
+            secret: config.node.secret.clone(),
+            peers: peers.clone(),
+            pulse: pulse.clone(),
+        };
         let server = grpc::Server::new(&config.grpc, &health)
             .add_service(job_server(jobs))
             .add_service(runner_server(runners))
             .add_service(schedule_server(schedules))
             .add_service(circle_server(circles))
             .add_service(key_server(keys))
+            .add_service(node_server(fleet))
             .descriptors(FILE_DESCRIPTOR_SET);
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
 
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.essential("node", face.serve(listener.address().clone(), shutdown.clone()));
+        if let Some(heart) = heart {
+            tasks.essential("heart", heart.beat(shutdown.clone()));
+        }
+        for explorer in explorers {
+            let Some(pulse) = pulse.clone() else { break };
+            let (peers, shutdown) = (peers.clone(), shutdown.clone());
+            let interval = Duration::from_millis(config.node.interval_ms);
+            tasks.restartable("heartbeats", move || {
+                node::tell(explorer.clone(), peers.clone(), pulse.clone(), interval, shutdown.clone())
+            });
+        }
         tasks.essential("grpc", server.serve(listener, shutdown.clone()));
         tasks.restartable("upkeep", {
             let shutdown = shutdown.clone();

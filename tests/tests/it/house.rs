@@ -14,7 +14,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["hero-domain", "hero-config"]),
     (1, &["hero-auth", "hero-proto", "hero-redis", "hero-telemetry"]),
     (2, &["hero-jsonrpc", "hero-runtime", "hero-store", "hero-testing"]),
-    (3, &["hero-gateway", "hero-msgbus-relay", "hero-runner", "hero-supervisor"]),
+    (3, &["hero-explorer", "hero-gateway", "hero-msgbus-relay", "hero-runner", "hero-supervisor"]),
     (4, &["hero-bench", "hero-launcher", "hero-tests"]),
     (5, &["hero-cli"]),
 ];

@@ -31,7 +31,7 @@ fn binaries() -> &'static PathBuf {
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        for name in ["gateway", "launcher", "runner", "supervisor"] {
+        for name in ["explorer", "gateway", "launcher", "runner", "supervisor"] {
             build.args(["-p", &format!("hero-{name}")]);
         }
         let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");

@@ -5,6 +5,7 @@ mod authorization;
 mod circles;
 mod jobs;
 mod launcher;
+mod nodes;
 mod observed;
 mod outages;
 mod outsiders;

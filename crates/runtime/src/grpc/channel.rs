@@ -57,8 +57,10 @@ pub fn channel(address: &Address, config: &ChannelConfig) -> Channel {
 /// What the peer sees as `:authority`; a socket's path is none, so it says localhost, as gRPC does.
 fn endpoint(address: &Address) -> Endpoint {
     let authority = match address {
-        Address::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
-        Address::Tcp { host, port } => format!("http://{host}:{port}"),
+        Address::Tcp { host, port } | Address::Tls { host, port } if host.contains(':') => {
+            format!("http://[{host}]:{port}")
+        }
+        Address::Tcp { host, port } | Address::Tls { host, port } => format!("http://{host}:{port}"),
         Address::Unix(_) => "http://localhost".to_owned(),
     };
     // An Address holds nothing that a URI could not; were it otherwise, the name is only for show.

@@ -4,12 +4,19 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// `tcp://host:port` or `unix:///path`. Port 0 asks for any free port; `host:port` alone means TCP.
+/// `tcp://host:port`, `tls://host:port` or `unix:///path`. Port 0 asks for any free port; `host:port` alone means TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// TCP.
     Tcp {
         /// A name or address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// TLS over TCP; only what says so serves it, or connects by it.
+    Tls {
+        /// A name or address, IPv6 without brackets. It must be one that the certificate names.
         host: String,
         /// The port.
         port: u16,
@@ -37,17 +44,17 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp { host, .. } => {
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => {
                 host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
             }
         }
     }
 
-    /// The port, if it is TCP.
+    /// The port, if it is TCP, with TLS or without.
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         match self {
-            Self::Tcp { port, .. } => Some(*port),
+            Self::Tcp { port, .. } | Self::Tls { port, .. } => Some(*port),
             Self::Unix(_) => None,
         }
     }
@@ -63,7 +70,8 @@ impl Address {
                 }
                 _ => self.clone(),
             },
-            Self::Unix(_) => self.clone(),
+            // The certificate names the host, so it stays as it was written.
+            Self::Tls { .. } | Self::Unix(_) => self.clone(),
         }
     }
 }
@@ -73,6 +81,8 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "tls://[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "tls://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -86,7 +96,8 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix://") {
             return if path.is_empty() { Err(refused()) } else { Ok(Self::Unix(path.into())) };
         }
-        let authority = text.strip_prefix("tcp://").unwrap_or(text);
+        let tls = text.strip_prefix("tls://");
+        let authority = tls.or_else(|| text.strip_prefix("tcp://")).unwrap_or(text);
         let (host, port) = authority.rsplit_once(':').ok_or_else(refused)?;
         let port = port.parse().map_err(|_| refused())?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -99,7 +110,8 @@ impl FromStr for Address {
         if host.is_empty() || (bracketed.is_none() && !host.chars().all(is_name)) {
             return Err(refused());
         }
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        let host = host.to_owned();
+        Ok(if tls.is_some() { Self::Tls { host, port } } else { Self::Tcp { host, port } })
     }
 }
 
@@ -127,6 +139,8 @@ mod tests {
             ("tcp://[::1]:80", "tcp://[::1]:80"),
             ("tcp://hero-supervisor.svc:8081", "tcp://hero-supervisor.svc:8081"),
             ("unix:///run/hero.sock", "unix:///run/hero.sock"),
+            ("tls://explorer.example.org:9002", "tls://explorer.example.org:9002"),
+            ("tls://[::1]:9002", "tls://[::1]:9002"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), written);
@@ -140,6 +154,8 @@ mod tests {
             "",
             "8080",
             "tcp://",
+            "tls://",
+            "tls://host",
             "tcp://host",
             "tcp://:80",
             "tcp://a b:80",

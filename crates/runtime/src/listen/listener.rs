@@ -49,13 +49,15 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Listens. The file of a unix socket whose process is gone is taken over; one that is in use is refused.
+    /// Listens. Over `tls://` the streams are plain until an [`Acceptor`](super::Acceptor) has shaken hands. The file of a unix socket whose process is gone is taken over; one that is in use is refused.
     ///
     /// # Errors
     /// [`BindError`], which names the address and says what to do.
     pub async fn bind(address: &Address) -> Result<Self, BindError> {
         let bound = match address {
-            Address::Tcp { host, port } => bind_tcp(host, *port).await,
+            Address::Tcp { host, port } | Address::Tls { host, port } => {
+                bind_tcp(host, *port).await.map(|(kind, bound)| (kind, at_port(address, &bound)))
+            }
             Address::Unix(path) => bind_unix(path).await,
         };
         let (kind, address) = bound.map_err(|source| BindError { address: address.clone(), source })?;
@@ -131,6 +133,14 @@ async fn bind_tcp(host: &str, port: u16) -> io::Result<(Kind, Address)> {
     Ok((Kind::Tcp(listener), Address::Tcp { host: host.to_owned(), port: bound.port() }))
 }
 
+/// The address as it was written, with the port that really got bound.
+fn at_port(written: &Address, bound: &Address) -> Address {
+    match (written, bound.port()) {
+        (Address::Tls { host, .. }, Some(port)) => Address::Tls { host: host.clone(), port },
+        _ => bound.clone(),
+    }
+}
+
 async fn bind_unix(path: &Path) -> io::Result<(Kind, Address)> {
     remove_stale(path).await?;
     let listener = UnixListener::bind(path)?;
@@ -177,7 +187,7 @@ impl Drop for SocketFile {
 
 fn advice(address: &Address, error: &io::Error) -> String {
     match (error.kind(), address) {
-        (io::ErrorKind::AddrInUse, Address::Tcp { port, .. }) => format!(
+        (io::ErrorKind::AddrInUse, Address::Tcp { port, .. } | Address::Tls { port, .. }) => format!(
             "the port is in use; stop the process that holds it (`ss -ltnp 'sport = :{port}'` shows it) or set \
              another one"
         ),
@@ -187,7 +197,7 @@ fn advice(address: &Address, error: &io::Error) -> String {
         (io::ErrorKind::AddrNotAvailable, _) => {
             "this machine has no such address; set one of its own, 127.0.0.1 or 0.0.0.0".to_owned()
         }
-        (io::ErrorKind::PermissionDenied, Address::Tcp { .. }) => {
+        (io::ErrorKind::PermissionDenied, Address::Tcp { .. } | Address::Tls { .. }) => {
             "permission denied; ports below 1024 need a privilege, set a higher one".to_owned()
         }
         (io::ErrorKind::PermissionDenied, Address::Unix(_)) => {

@@ -10,6 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::TlsStream;
 
 use super::Address;
 
@@ -20,6 +21,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over TCP, after the handshake.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Who is on the other side of a [`Stream`]; in a gRPC request's extensions.
@@ -31,7 +34,7 @@ pub enum Peer {
     Unix,
 }
 
-/// Connects to an address.
+/// Connects to an address that is not TLS; for those there is [`Connector`](super::Connector).
 ///
 /// # Errors
 /// When nobody answers there.
@@ -41,6 +44,9 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
+        }
+        Address::Tls { .. } => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not spoken here; write tcp:// or unix://"))
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
     }
@@ -52,7 +58,30 @@ impl Stream {
     pub fn peer(&self) -> Peer {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map_or(Peer::Unix, Peer::Tcp),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().map_or(Peer::Unix, Peer::Tcp),
             Self::Unix(_) => Peer::Unix,
+        }
+    }
+
+    /// Whether nothing has come in that was not read, not even the end of the stream. A byte that has come in is
+    /// lost, so a stream that is not quiet is of no further use.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Tls(stream) => stream.get_ref().0.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+        };
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the other side has proved itself by a certificate that was asked of it.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
+            Self::Tcp(_) | Self::Unix(_) => false,
         }
     }
 }
@@ -70,6 +99,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -79,6 +109,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -86,6 +117,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -93,6 +125,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -104,6 +137,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -111,6 +145,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

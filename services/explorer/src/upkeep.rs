@@ -1,0 +1,141 @@
+//! What goes on by itself: judging silence, saving what was heard, reading what replicas have heard.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use hero_domain::NodeId;
+use hero_runtime::{Condition, Shutdown};
+
+use crate::nodes::{Shared, now};
+
+/// Records that one call to Redis takes along.
+const SAVED_AT_ONCE: usize = 256;
+/// How far back a look at what replicas have written goes beyond the last look.
+const OVERLAP_MS: u64 = 1_000;
+/// Rounds whose writes are known to be our own; more than an overlap of looks.
+const ROUNDS_REMEMBERED: usize = 4;
+/// Looks between two comparisons of all ids and standings.
+const LOOKS_BETWEEN_COMPARISONS: u32 = 10;
+
+/// Judges silence until the shutdown.
+pub(crate) async fn judge(shared: Arc<Shared>, shutdown: Shutdown) -> anyhow::Result<()> {
+    let pause = Duration::from_millis(shared.config.judge_interval_ms);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        let forgotten = shared.registry.lock().judge(&shared.config, now());
+        // One that is still on the shelf comes back with the next comparison, and is forgotten again.
+        if let Err(error) = shared.shelf.forget(&forgotten).await {
+            tracing::warn!(%error, "nodes that were silent for very long stay on the shelf for now");
+        }
+    }
+}
+
+/// Saves and reads until the shutdown; what was heard last is saved after it.
+pub(crate) async fn share(
+    shared: Arc<Shared>,
+    condition: Condition,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let pause = Duration::from_millis(shared.config.save_interval_ms);
+    let mut reader = Reader { shared: Arc::clone(&shared), since_ms: None, mine: VecDeque::new(), looks: 0 };
+    loop {
+        let mine = save(&shared).await;
+        let outcome = match mine {
+            Ok(mine) => reader.look(mine).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => condition.ready(),
+            Err(error) => condition.unready(format!("redis does not answer: {error}")),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.requested() => {
+                save(&shared).await?;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Saves what the shelf does not have; the ids of it.
+async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
+    let _saving = shared.saving.lock().await;
+    let mut saved = HashSet::new();
+    loop {
+        let nodes = shared.registry.lock().take_unsaved(SAVED_AT_ONCE);
+        if nodes.is_empty() {
+            break;
+        }
+        match shared.shelf.save(&nodes).await {
+            Ok(refused) => {
+                for id in refused {
+                    tracing::warn!(node = %id, "a node came with another key than the one that belongs to its id");
+                    shared.registry.lock().forget(&id);
+                }
+            }
+            Err(error) => {
+                shared.registry.lock().put_back(&nodes);
+                return Err(error);
+            }
+        }
+        saved.extend(nodes.into_iter().map(|node| node.beat.node_id));
+    }
+    let changes = shared.registry.lock().take_changes();
+    if let Err(error) = shared.shelf.note(&changes).await {
+        shared.registry.lock().put_back_changes(changes);
+        return Err(error);
+    }
+    Ok(saved)
+}
+
+/// Reads what others have written.
+struct Reader {
+    shared: Arc<Shared>,
+    /// Until when, by the clock of Redis, everything was read; none: nothing yet.
+    since_ms: Option<u64>,
+    /// What this explorer itself has written lately.
+    mine: VecDeque<HashSet<NodeId>>,
+    looks: u32,
+}
+
+impl Reader {
+    async fn look(&mut self, mine: HashSet<NodeId>) -> hero_redis::Result<()> {
+        self.mine.push_front(mine);
+        self.mine.truncate(ROUNDS_REMEMBERED);
+        let shelf = &self.shared.shelf;
+        let Some(since) = self.since_ms else {
+            let (_, now) = shelf.written_since(u64::MAX >> 12).await?;
+            let nodes = shelf.load().await?;
+            let standings = shelf.standings().await?;
+            let mut registry = self.shared.registry.lock();
+            nodes.into_iter().for_each(|node| registry.merge(node));
+            registry.stand_all(&standings);
+            self.since_ms = Some(now);
+            return Ok(());
+        };
+        let (written, now) = shelf.written_since(since.saturating_sub(OVERLAP_MS)).await?;
+        let theirs: Vec<&NodeId> =
+            written.iter().filter(|id| !self.mine.iter().any(|mine| mine.contains(id))).collect();
+        let nodes = shelf.read(&theirs).await?;
+        {
+            let mut registry = self.shared.registry.lock();
+            nodes.into_iter().for_each(|node| registry.merge(node));
+        }
+        self.since_ms = Some(now);
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_BETWEEN_COMPARISONS) {
+            let (ids, standings) = (shelf.ids().await?, shelf.standings().await?);
+            let mut registry = self.shared.registry.lock();
+            registry.keep_only(&ids);
+            registry.stand_all(&standings);
+        }
+        Ok(())
+    }
+}
