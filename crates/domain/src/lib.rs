@@ -16,6 +16,7 @@ mod key;
 mod limits;
 mod log;
 mod node;
+mod overlay;
 mod page;
 pub mod ports;
 mod runner;
@@ -39,6 +40,7 @@ pub use node::{
     BeatOrder, Heartbeat, Machine, Node, NodeAnswer, NodeCall, NodeChange, NodeDecision, NodeFilter,
     NodePage, NodeSelector, NodeSort, NodeState, NodeTarget, SignedHeartbeat, Standing,
 };
+pub use overlay::{Destination, DestinationError, OverlayKey};
 pub use page::{JobFilter, JobPage};
 pub use runner::{Runner, RunnerState};
 pub use schedule::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleId};

@@ -125,6 +125,10 @@ pub struct Metrics {
     pub bus_depth: Gauge,
     /// See [`names::TASK_RESTARTS`].
     pub task_restarts: Counter,
+    /// See [`names::OVERLAY_REQUESTS`].
+    pub overlay_requests: Counter,
+    /// See [`names::OVERLAY_REPLIES`].
+    pub overlay_replies: Counter,
 }
 
 impl Metrics {
@@ -165,6 +169,8 @@ impl Metrics {
             bus_in_flight: up_down(names::BUS_IN_FLIGHT, "{message}", "Deliveries that are under way"),
             bus_depth: gauge(names::BUS_DEPTH, "{message}", "Messages that the bus holds"),
             task_restarts: counter(names::TASK_RESTARTS, "{restart}", "Background tasks started again"),
+            overlay_requests: counter(names::OVERLAY_REQUESTS, "{message}", "Messages of the overlay"),
+            overlay_replies: counter(names::OVERLAY_REPLIES, "{message}", "Answers over the overlay"),
         }
     }
 }

@@ -48,6 +48,10 @@ pub const BUS_IN_FLIGHT: &str = "hero.bus.in_flight";
 pub const BUS_DEPTH: &str = "hero.bus.depth";
 /// Background tasks that ended and were started again.
 pub const TASK_RESTARTS: &str = "hero.task.restarts";
+/// Messages of the overlay that came in, by what became of them.
+pub const OVERLAY_REQUESTS: &str = "hero.overlay.requests";
+/// Answers that went out over the overlay, by what became of them.
+pub const OVERLAY_REPLIES: &str = "hero.overlay.replies";
 /// Resident memory, in bytes.
 pub const PROCESS_MEMORY: &str = "process.memory.usage";
 /// Open file descriptors.
@@ -105,6 +109,8 @@ pub const SCRIPT_TYPE: &str = "hero.script_type";
 pub const REASON: &str = "reason";
 /// The name of a background task.
 pub const TASK: &str = "task";
+/// What became of it.
+pub const OUTCOME: &str = "outcome";
 /// The kind of a connection (`http`, `websocket`, `grpc`) or of a piece of upkeep (`promoted`, `requeued` …).
 pub const KIND: &str = "kind";
 

@@ -1,8 +1,9 @@
-//! What tests need and no service does: a private Redis, the ports of a made-up node, and conditions to
-//! wait on.
+//! What tests need and no service does: a private Redis, the ports of a made-up node, a made-up overlay, and
+//! conditions to wait on.
 
 mod condition;
 mod fake;
+pub mod mycelium;
 mod redis_server;
 
 pub use condition::eventually;

@@ -8,6 +8,7 @@ use hero_config::{Invalid, Validate, ensure};
 use hero_domain::ScriptType;
 use hero_explorer::ExplorerConfig;
 use hero_gateway::GatewayConfig;
+use hero_mycelium_bridge::BridgeConfig;
 use hero_redis::RedisUrl;
 use hero_runner::RunnerConfig;
 use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, TelemetryConfig};
@@ -53,6 +54,10 @@ pub struct LauncherConfig {
     pub redis_stop_timeout_ms: u64,
     /// Run an explorer too: other nodes are told to find this one, and each other, there.
     pub with_explorer: bool,
+    /// The Mycelium daemon through which the node is called too, such as `http://127.0.0.1:8990`. Absent: it is not.
+    pub mycelium_url: Option<String>,
+    /// The topic that requests come in on there.
+    pub topic: String,
     /// The admin port of the process.
     pub admin: AdminConfig,
     /// Logs, metrics and traces of the process.
@@ -67,6 +72,8 @@ pub struct LauncherConfig {
     pub runner: RunnerConfig,
     /// The explorer's own settings, where there is one; what is set above is given to it.
     pub explorer: ExplorerConfig,
+    /// The Mycelium bridge's own settings; what is set above is given to it.
+    pub mycelium_bridge: BridgeConfig,
 }
 
 impl Default for LauncherConfig {
@@ -85,6 +92,8 @@ impl Default for LauncherConfig {
             redis_start_timeout_ms: 120_000,
             redis_stop_timeout_ms: 20_000,
             with_explorer: false,
+            mycelium_url: None,
+            topic: "supervisor.rpc".to_owned(),
             admin: AdminConfig::at(9080),
             // On a terminal the table at the start says what is on; a log line is for what needs attention.
             telemetry: TelemetryConfig { log_level: "warn".to_owned(), ..TelemetryConfig::default() },
@@ -93,6 +102,7 @@ impl Default for LauncherConfig {
             supervisor: SupervisorConfig::default(),
             runner: RunnerConfig::default(),
             explorer: ExplorerConfig::default(),
+            mycelium_bridge: BridgeConfig::default(),
         }
     }
 }
@@ -127,6 +137,8 @@ impl LauncherConfig {
         config.enable_auth |= self.enable_auth;
         config.circles.extend(self.public_keys.iter().cloned());
         config.node = self.node();
+        // The bridge of this process is its own.
+        config.mycelium_url = None;
         config
     }
 
@@ -186,6 +198,16 @@ impl LauncherConfig {
         RunnerConfig { id: String::new(), script_types, ..self.runner(redis) }
     }
 
+    /// The Mycelium bridge of this node, if there is to be one.
+    pub(crate) fn bridge(&self, supervisor: &Address, redis: &RedisUrl) -> Option<BridgeConfig> {
+        let mut config = self.mycelium_bridge.clone();
+        config.mycelium_url = self.mycelium_url.clone()?;
+        config.topic = self.topic.clone();
+        config.supervisor = supervisor.clone();
+        config.redis.url = redis.clone();
+        Some(config)
+    }
+
     /// What the runner runs, for people.
     pub(crate) fn runner_in_words(&self) -> String {
         let types = self.runner.script_types.iter();
@@ -229,6 +251,7 @@ impl LauncherConfig {
             ("supervisor", &self.supervisor, &SupervisorConfig::default()),
             ("runner", &self.runner, &RunnerConfig::default()),
             ("explorer", &self.explorer, &ExplorerConfig::default()),
+            ("mycelium_bridge", &self.mycelium_bridge, &BridgeConfig::default()),
         ];
         for (section, given, default) in sections {
             for (name, same) in [
@@ -269,6 +292,14 @@ impl Validate for LauncherConfig {
         self.supervisor_as_it_will_be().validate().map_err(|invalid| invalid.within("supervisor"))?;
         self.explorer.validate().map_err(|invalid| invalid.within("explorer"))?;
         self.runner.validate().map_err(|invalid| invalid.within("runner"))?;
+        if let Some(bridge) = self.bridge(&self.listen(), &RedisUrl::default()) {
+            // These two stand at the top here.
+            let place = |invalid: Invalid| match invalid.key.as_str() {
+                "mycelium_url" | "topic" => invalid,
+                _ => invalid.within("mycelium_bridge"),
+            };
+            bridge.validate().map_err(place)?;
+        }
         self.validate_chassis()
     }
 }
@@ -301,6 +332,7 @@ mod tests {
         let text = hero_config::print(&LauncherConfig {
             redis_url: Some("unix:///x".parse().unwrap()),
             data_dir: Some("/x".into()),
+            mycelium_url: Some("http://x".into()),
             ..LauncherConfig::default()
         });
         for line in text.unwrap().lines().take_while(|line| !line.starts_with("[gateway")) {

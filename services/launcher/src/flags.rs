@@ -59,6 +59,14 @@ pub struct LauncherFlags {
     #[arg(long)]
     insecure_no_auth: bool,
 
+    /// The Mycelium daemon through which the node is called too, such as http://127.0.0.1:8990 [default: none]
+    #[arg(long, value_name = "URL")]
+    mycelium_url: Option<String>,
+
+    /// The topic of the calls that come in there [default: supervisor.rpc]
+    #[arg(long)]
+    topic: Option<String>,
+
     /// Log what the node does in detail (same as -vv)
     #[arg(short, long)]
     debug: bool,
@@ -90,6 +98,8 @@ impl LauncherFlags {
             .set_list("secrets.admin", "--admin-secret", self.admin_secret)
             .set_list("secrets.user", "--user-secret", self.user_secret)
             .set_list("secrets.register", "--register-secret", self.register_secret)
+            .set("mycelium_url", "--mycelium-url", self.mycelium_url)
+            .set("topic", "--topic", self.topic)
             .set_switch("insecure_no_auth", "--insecure-no-auth", self.insecure_no_auth)
             .set("telemetry.log_level", level.map_or("-v", |(_, flag)| flag), level.map(|(level, _)| level))
     }

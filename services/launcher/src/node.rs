@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
 use hero_explorer::Explorer;
 use hero_gateway::Gateway;
+use hero_mycelium_bridge::Bridge;
 use hero_proto::GrpcCircles;
 use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
 use hero_runner::Runner;
@@ -34,6 +35,7 @@ pub struct Node {
     gateway: Gateway,
     runner: Runner,
     tenants: Tenants,
+    bridge: Option<Bridge>,
 }
 
 impl Service for Node {
@@ -78,10 +80,27 @@ impl Service for Node {
             drain: config.drain,
             condition: cx.health.condition("circles"),
         };
+        let bridge = match config.bridge(upstream, &url) {
+            Some(config) => {
+                Some(Bridge::bind(config, &cx.scope(Bridge::NAME)).await.context("the bridge cannot start")?)
+            }
+            None => None,
+        };
         let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
         let health = cx.health.clone();
-        let drain = config.drain;
-        Ok(Self { begun, drain, health, banner, redis, explorer, supervisor, gateway, runner, tenants })
+        Ok(Self {
+            begun,
+            drain: config.drain,
+            health,
+            banner,
+            redis,
+            explorer,
+            supervisor,
+            gateway,
+            runner,
+            tenants,
+            bridge,
+        })
     }
 
     fn addresses(&self) -> Addresses {
@@ -89,23 +108,32 @@ impl Service for Node {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { begun, drain, health, banner, redis, explorer, supervisor, gateway, runner, tenants } =
-            self;
+        let Self {
+            begun,
+            drain,
+            health,
+            banner,
+            redis,
+            explorer,
+            supervisor,
+            gateway,
+            runner,
+            tenants,
+            bridge,
+        } = self;
         // Stopped from the outside in: nobody loses what it still needs.
         let tenants = Part::spawn("runners of circles", drain, |shutdown| tenants.run(shutdown));
-        let mut edge = [Part::run(gateway, drain), Part::run(runner, drain), tenants];
+        let mut edge = vec![Part::run(gateway, drain), Part::run(runner, drain), tenants];
+        edge.extend(bridge.map(|bridge| Part::run(bridge, drain)));
         let mut core = Part::run(supervisor, drain);
         let mut explorer = explorer.map(|explorer| Part::run(explorer, drain));
         let (stop_redis, redis_shutdown) = Shutdown::new(drain);
         let mut redis = redis.map(|redis| tokio::spawn(keep(redis, redis_shutdown)));
 
         let greeting = tokio::spawn(greet(health, banner, begun));
-        let [gateway, runner, tenants] = &mut edge;
         let failed = tokio::select! {
             () = shutdown.draining() => None,
-            ended = gateway.ended() => Some(ended),
-            ended = runner.ended() => Some(ended),
-            ended = tenants.ended() => Some(ended),
+            ended = first_ended(&mut edge) => Some(ended),
             ended = core.ended() => Some(ended),
             ended = ended(&mut explorer) => Some(ended),
         };
@@ -135,6 +163,9 @@ async fn ended(part: &mut Option<Part>) -> anyhow::Error {
         Some(part) => part.ended().await,
         None => std::future::pending().await,
     }
+/// Waits for the first end that nobody has asked for.
+async fn first_ended(parts: &mut [Part]) -> anyhow::Error {
+    futures::future::select_all(parts.iter_mut().map(|part| Box::pin(part.ended()))).await.0
 }
 
 /// A running service and what stops it.

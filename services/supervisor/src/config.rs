@@ -39,6 +39,10 @@ pub struct SupervisorConfig {
     pub schedules: SchedulesConfig,
     /// The node that it is to others.
     pub node: NodeConfig,
+    /// The Mycelium daemon through which this node is called too: a bridge process is started beside. Absent: none.
+    pub mycelium_url: Option<String>,
+    /// The topic that requests come in on there.
+    pub topic: String,
     /// How gRPC is served.
     pub grpc: GrpcConfig,
     /// The admin port.
@@ -64,6 +68,8 @@ impl Default for SupervisorConfig {
             upkeep: UpkeepConfig::default(),
             schedules: SchedulesConfig::default(),
             node: NodeConfig::default(),
+            mycelium_url: None,
+            topic: "supervisor.rpc".to_owned(),
             grpc: GrpcConfig::default(),
             admin: AdminConfig::at(9081),
             telemetry: TelemetryConfig::default(),
@@ -71,6 +77,9 @@ impl Default for SupervisorConfig {
         }
     }
 }
+
+/// Where the bridge that is started beside finds the address of Redis: not among the arguments, which others can read.
+pub(crate) const BRIDGE_REDIS_URL: &str = "HERO_MYCELIUM_BRIDGE__REDIS__URL";
 
 /// How the owners of keys prove them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,6 +324,13 @@ pub struct Flags {
     /// Where gRPC is served: tcp://host:port or unix:///path [env: HERO_SUPERVISOR__LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// The Mycelium daemon through which this node is called too, such as http://127.0.0.1:8990; starts the program
+    /// mycelium-bridge beside [env: HERO_SUPERVISOR__MYCELIUM_URL]
+    #[arg(long, value_name = "URL")]
+    pub mycelium_url: Option<String>,
+    /// The topic of the calls that come in there [default: supervisor.rpc] [env: HERO_SUPERVISOR__TOPIC]
+    #[arg(long)]
+    pub topic: Option<String>,
 }
 
 impl Flags {
@@ -327,5 +343,7 @@ impl Flags {
             .set_list("secrets.register", "--register-secret", exposed(self.register_secrets))
             .set("redis.url", "--redis-url", self.redis_url.map(|url| url.expose().to_owned()))
             .set("listen", "--listen", self.listen)
+            .set("mycelium_url", "--mycelium-url", self.mycelium_url)
+            .set("topic", "--topic", self.topic)
     }
 }

@@ -5,6 +5,7 @@
 //! job is queued, and that upkeep goes on in every replica without a leader. It must never know a key of
 //! Redis or an engine. [`NodeConfig`] makes it a node that others can call and find.
 
+mod beside;
 mod circles;
 mod config;
 mod jobs;

@@ -15,6 +15,7 @@ use hero_store::{Store, Waits};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    beside::Beside,
     circles::Directory,
     config::{Flags, SupervisorConfig},
     jobs::StoredJobs,
@@ -34,6 +35,7 @@ pub struct Supervisor {
     store: Store,
     health: Health,
     redis: Condition,
+    bridge: Option<Beside>,
 }
 
 impl Service for Supervisor {
@@ -53,7 +55,8 @@ impl Service for Supervisor {
         let listener = Listener::bind(&config.listen).await?;
         let face = Face::bind(&config.node, &config.secrets).await?;
         let redis = cx.health.condition("redis");
-        Ok(Self { config, listener, face, store, health: cx.health.clone(), redis })
+        let bridge = Beside::find(&config, listener.address())?;
+        Ok(Self { config, listener, face, store, health: cx.health.clone(), redis, bridge })
     }
 
     fn addresses(&self) -> Addresses {
@@ -61,7 +64,7 @@ impl Service for Supervisor {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, listener, face, store, health, redis } = self;
+        let Self { config, listener, face, store, health, redis, bridge } = self;
         let gate = Gate::closed();
         let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
         let waits = Waits::start(store.clone(), stop_events.clone());
@@ -147,6 +150,10 @@ impl Service for Supervisor {
             let shutdown = shutdown.clone();
             move || clock.clone().run(shutdown.clone())
         });
+        if let Some(bridge) = bridge {
+            let shutdown = shutdown.clone();
+            tasks.restartable("mycelium bridge", move || bridge.clone().run(shutdown.clone()));
+        }
         // The reader of the events ends with this call, however it ends.
         let _stop_events = stop_events.drop_guard();
         tokio::select! {

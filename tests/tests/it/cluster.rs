@@ -163,11 +163,12 @@ impl Cluster {
 
     /// A gateway before this supervisor.
     pub(crate) async fn gateway(&self, supervisor: &Address) -> Member {
-        let mut config = GatewayConfig {
-            listen: Address::loopback(0),
-            supervisor: supervisor.clone(),
-            ..GatewayConfig::default()
-        };
+        self.gateway_at(Address::loopback(0), supervisor).await
+    }
+
+    /// A gateway at this address.
+    pub(crate) async fn gateway_at(&self, listen: Address, supervisor: &Address) -> Member {
+        let mut config = GatewayConfig { listen, supervisor: supervisor.clone(), ..GatewayConfig::default() };
         (self.shape.gateway)(&mut config);
         Member::start::<Gateway>(config).await.expect("a gateway starts")
     }

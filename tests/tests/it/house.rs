@@ -13,8 +13,18 @@ use hero_domain::Reason;
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["hero-domain", "hero-config"]),
     (1, &["hero-auth", "hero-proto", "hero-redis", "hero-telemetry"]),
-    (2, &["hero-jsonrpc", "hero-runtime", "hero-store", "hero-testing"]),
-    (3, &["hero-explorer", "hero-gateway", "hero-msgbus-relay", "hero-runner", "hero-supervisor"]),
+    (2, &["hero-client", "hero-jsonrpc", "hero-runtime", "hero-store", "hero-testing"]),
+    (
+        3,
+        &[
+            "hero-explorer",
+            "hero-gateway",
+            "hero-msgbus-relay",
+            "hero-mycelium-bridge",
+            "hero-runner",
+            "hero-supervisor",
+        ],
+    ),
     (4, &["hero-bench", "hero-launcher", "hero-tests"]),
     (5, &["hero-cli"]),
 ];
@@ -163,7 +173,7 @@ fn heavy_crates_stay_behind_their_doors() {
         ("tonic", &["hero-proto", "hero-runtime", "hero-supervisor", "hero-tests", "hero-bench"]),
         ("redis", &["hero-redis", "hero-store", "hero-testing", "hero-tests", "hero-bench"]),
         ("opentelemetry", &["hero-telemetry"]),
-        ("jsonrpsee", &["hero-cli", "hero-jsonrpc", "hero-gateway", "hero-tests", "hero-bench"]),
+        ("jsonrpsee", &["hero-bench", "hero-cli", "hero-gateway", "hero-jsonrpc", "hero-tests"]),
         ("axum", &["hero-runtime", "hero-gateway"]),
         ("config", &["hero-config"]),
         ("rhai", &["hero-runner", "hero-bench"]),

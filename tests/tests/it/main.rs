@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod house;
+mod library;
 mod process;
 mod stories;
 mod wallet;

@@ -1,0 +1,40 @@
+//! One typed client of a node, whichever way leads there.
+//!
+//! Why it exists: a program should say `client.run_job(..)` and not care whether the node is behind HTTP, a
+//! WebSocket, a socket on this machine or the overlay. The address decides; the methods are the same.
+//!
+//! ```no_run
+//! # async fn example() -> hero_client::Result<()> {
+//! use hero_client::{Client, RunJob, ScriptType};
+//!
+//! let client = Client::builder("http://127.0.0.1:8080").secret("user123").build()?;
+//! let output = client.run_job(&RunJob::new(ScriptType::Osis, "40 + 2")).await?;
+//! assert_eq!(output, "42");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It promises: every method has a deadline; a call that may be repeated without harm is repeated while the node
+//! is away, any other one never after it may have been received; a failure says whose it is ([`Error`]); nothing
+//! prints a secret. It must never know how a node does what it is asked for.
+
+mod client;
+mod error;
+mod methods;
+mod model;
+pub mod mycelium;
+mod params;
+mod target;
+mod transport;
+
+pub use client::{Builder, Client, MyceliumBuilder, Options};
+pub use error::{CallError, Error, Result};
+pub use hero_config::Secret;
+pub use hero_domain::{
+    CatchUp, CircleKey, Destination, ErrorKind, JobId, JobStatus, Overlap, OverlayKey, Priority, Reason,
+    RunnerId, RunnerState, ScheduleId, ScriptType, Timestamp,
+};
+pub use methods::METHODS;
+pub use model::{Ahead, Explanation, Job, JobTemplate, Runner, Schedule, Serving};
+pub use params::{Filter, NewJob, NewSchedule, RunJob};
+pub use target::{AddressError, Target};

@@ -1,0 +1,5 @@
+//! The process `mycelium-bridge`.
+
+fn main() -> std::process::ExitCode {
+    hero_runtime::main::<hero_mycelium_bridge::Bridge>()
+}
