@@ -4,12 +4,16 @@
 //! It promises that a call fails fast while Redis is away ([`Error::is_away`]) and that an address is printed
 //! without its password. It must never know a key of the product.
 
+mod address;
 mod config;
 mod error;
 mod link;
 mod script;
+mod shared;
+mod target;
 
-pub use config::{RedisConfig, RedisUrl};
+pub use address::RedisUrl;
+pub use config::RedisConfig;
 pub use error::{Error, Result};
 pub use link::{Blocking, Link};
 pub use script::Script;

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
-};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, aio::MultiplexedConnection};
 
-use crate::{Error, RedisConfig, Result, Script};
+use crate::{
+    Error, RedisConfig, Result, Script,
+    shared::{Lent, SharedConnection, connect},
+    target::Target,
+};
 
 /// Calls that may wait for the socket at once before the next caller waits.
 const CALLS_QUEUED: usize = 1_024;
@@ -19,29 +20,26 @@ const CALLS_QUEUED: usize = 1_024;
 pub struct Link(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    calls: ConnectionManager,
+    target: Arc<Target>,
+    calls: SharedConnection,
     address: String,
     config: RedisConfig,
 }
 
 impl Link {
-    /// Prepares the connection; nothing is sent before the first call. Needs a tokio runtime.
+    /// Prepares the connection; nothing is sent before the first call.
     ///
     /// # Errors
     /// [`Error::Address`] only: a Redis that is away is no error yet.
     pub fn open(config: &RedisConfig) -> Result<Self> {
         let address = config.url.to_string();
-        let as_address_error = |error: redis::RedisError| Error::Address { rule: error.to_string() };
-        let client = Client::open(config.url.connection_info()?).map_err(as_address_error)?;
-        let bounds = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
+        let target = Arc::new(Target::of(config)?);
+        let bounds = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout()))
             .set_response_timeout(Some(config.response_timeout()))
             .set_pipeline_buffer_size(CALLS_QUEUED);
-        let calls =
-            ConnectionManager::new_lazy_with_config(client.clone(), bounds).map_err(as_address_error)?;
-        Ok(Self(Arc::new(Inner { client, calls, address, config: config.clone() })))
+        let calls = SharedConnection::new(Arc::clone(&target), bounds, config.connect_timeout());
+        Ok(Self(Arc::new(Inner { target, calls, address, config: config.clone() })))
     }
 
     /// Where Redis is, without the password.
@@ -55,7 +53,9 @@ impl Link {
     /// # Errors
     /// What Redis said, or [`Error::Away`].
     pub async fn call<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T> {
-        cmd.query_async(&mut self.0.calls.clone()).await.map_err(|error| self.error(error))
+        let mut lent = self.connection().await?;
+        let answer = cmd.query_async(&mut lent.connection).await;
+        answer.map_err(|error| self.failed(error, &lent))
     }
 
     /// Sends several commands in one round trip.
@@ -63,7 +63,9 @@ impl Link {
     /// # Errors
     /// What Redis said, or [`Error::Away`].
     pub async fn call_all<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
-        pipeline.query_async(&mut self.0.calls.clone()).await.map_err(|error| self.error(error))
+        let mut lent = self.connection().await?;
+        let answer = pipeline.query_async(&mut lent.connection).await;
+        answer.map_err(|error| self.failed(error, &lent))
     }
 
     /// Runs a script: `fill` adds the keys and arguments. A script that Redis does not know (it was
@@ -72,15 +74,18 @@ impl Link {
     /// # Errors
     /// What the script or Redis said, or [`Error::Away`].
     pub async fn run<T: FromRedisValue>(&self, script: &Script, cmd: &Cmd) -> Result<T> {
-        let mut calls = self.0.calls.clone();
-        match cmd.query_async(&mut calls).await {
+        let mut lent = self.connection().await?;
+        let calls = &mut lent.connection;
+        let answer = match cmd.query_async(calls).await {
             Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                let load = script.load_cmd();
-                load.exec_async(&mut calls).await.map_err(|error| self.error(error))?;
-                cmd.query_async(&mut calls).await.map_err(|error| self.error(error))
+                match script.load_cmd().exec_async(calls).await {
+                    Ok(()) => cmd.query_async(calls).await,
+                    Err(error) => Err(error),
+                }
             }
-            answer => answer.map_err(|error| self.error(error)),
-        }
+            answer => answer,
+        };
+        answer.map_err(|error| self.failed(error, &lent))
     }
 
     /// A connection of one's own, for calls that block. It does not reconnect: on an error, drop it.
@@ -92,13 +97,28 @@ impl Link {
             .set_connection_timeout(Some(self.0.config.connect_timeout()))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(1);
-        let connection = self
-            .0
-            .client
-            .get_multiplexed_async_connection_with_config(&bounds)
-            .await
-            .map_err(|error| self.error(error))?;
+        let connection = connect(&self.0.target, &bounds, self.0.config.connect_timeout()).await;
+        let connection = connection.map_err(|error| self.away(error))?;
         Ok(Blocking { connection, address: self.0.address.clone(), grace: self.0.config.response_timeout() })
+    }
+
+    /// Makes the next call connect anew: what answers is not the server that it should be.
+    pub fn start_over(&self) {
+        self.0.calls.start_over();
+    }
+
+    async fn connection(&self) -> Result<Lent> {
+        self.0.calls.get().await.map_err(|error| self.away(error))
+    }
+
+    fn failed(&self, error: redis::RedisError, lent: &Lent) -> Error {
+        self.0.calls.look_at(&error, lent);
+        self.error(error)
+    }
+
+    /// Whatever keeps a connection from being made (Sentinels have their own words for it), there is none.
+    fn away(&self, source: redis::RedisError) -> Error {
+        Error::Away { address: self.0.address.clone(), source }
     }
 
     fn error(&self, error: redis::RedisError) -> Error {

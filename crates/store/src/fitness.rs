@@ -23,7 +23,12 @@ pub(crate) async fn check(link: &Link) -> Result<Fitness> {
     // CONFIG may be forbidden to this user: then nothing is said about snapshots.
     let save: Option<HashMap<String, String>> = link.call(cmd("CONFIG").arg("GET").arg("save")).await.ok();
     let save = save.and_then(|settings| settings.get("save").cloned());
-    judge(link.address(), &info, save.as_deref())
+    let fitness = judge(link.address(), &info, save.as_deref());
+    if fitness.is_err() {
+        // Behind Sentinels, or a name, there may be another primary by now.
+        link.start_over();
+    }
+    fitness
 }
 
 fn judge(address: &str, info: &str, save: Option<&str>) -> Result<Fitness> {

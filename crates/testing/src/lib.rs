@@ -5,7 +5,11 @@ mod condition;
 mod fake;
 pub mod mycelium;
 mod redis_server;
+mod sentinel;
+mod tls;
 
 pub use condition::eventually;
 pub use fake::FakeNode;
 pub use redis_server::RedisServer;
+pub use sentinel::{Failover, free_port};
+pub use tls::Certificates;

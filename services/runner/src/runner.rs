@@ -29,6 +29,9 @@ use crate::{
 /// What is kept of the grace to report the ends of the jobs that had to be cut short.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
 
+/// How long a sign-out may take: a store that hangs must not hold up the end of the process.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Claims jobs and executes their scripts.
 pub struct Runner {
     config: RunnerConfig,
@@ -251,8 +254,10 @@ impl Worker {
         }
         over.cancel();
         let _ = keeper.await;
-        if let Err(error) = self.store.sign_out(&session).await {
-            tracing::warn!(%error, "not signed out; the lease will return what is left");
+        match tokio::time::timeout(LAST_WORD, self.store.sign_out(&session)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "not signed out; the lease will return what is left"),
+            Err(_) => tracing::warn!("not signed out in time; the lease will return what is left"),
         }
         ShiftEnd::Drained
     }

@@ -26,7 +26,7 @@ pub(crate) enum Client {
 }
 
 /// Positional or named parameters as they stand in a story.
-struct Given(Value);
+pub(crate) struct Given(pub(crate) Value);
 
 impl ToRpcParams for Given {
     fn to_rpc_params(self) -> Result<Option<Box<RawValue>>, serde_json::Error> {

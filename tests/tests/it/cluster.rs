@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use hero_gateway::{Gateway, GatewayConfig};
+use hero_redis::RedisConfig;
 use hero_runner::{Runner, RunnerConfig};
 use hero_runtime::{
     Address, Addresses, AdminConfig, AdminServer, Chassis as _, Context, Health, Service, Shutdown,
@@ -114,6 +115,8 @@ impl Default for Shape {
 /// A node.
 pub(crate) struct Cluster {
     pub(crate) redis: RedisServer,
+    /// How the services reach it.
+    pub(crate) way: RedisConfig,
     pub(crate) supervisors: Vec<Member>,
     /// One before each supervisor.
     pub(crate) gateways: Vec<Member>,
@@ -131,7 +134,13 @@ impl Cluster {
     pub(crate) async fn with(shape: Shape) -> Self {
         let redis = if shape.is_durable { RedisServer::start_durable() } else { RedisServer::start() };
         let redis = redis.expect("a private Redis starts");
-        let mut cluster = Self { redis, supervisors: vec![], gateways: vec![], runners: vec![], shape };
+        let way = RedisConfig::at(redis.url().parse().expect("an address"));
+        Self::over(redis, way, shape).await
+    }
+
+    /// A node over this Redis, reached in this way; ready.
+    pub(crate) async fn over(redis: RedisServer, way: RedisConfig, shape: Shape) -> Self {
+        let mut cluster = Self { redis, way, supervisors: vec![], gateways: vec![], runners: vec![], shape };
         for _ in 0..cluster.shape.supervisors {
             let supervisor = cluster.supervisor(Address::loopback(0)).await;
             let gateway = cluster.gateway(supervisor.addresses.get("grpc").expect("it serves gRPC")).await;
@@ -155,8 +164,7 @@ impl Cluster {
 
     /// A supervisor on this Redis, at this address.
     pub(crate) async fn supervisor(&self, listen: Address) -> Member {
-        let mut config = SupervisorConfig { listen, ..SupervisorConfig::default() };
-        config.redis.url = self.redis.url().parse().expect("an address");
+        let mut config = SupervisorConfig { listen, redis: self.way.clone(), ..SupervisorConfig::default() };
         (self.shape.supervisor)(&mut config);
         Member::start::<Supervisor>(config).await.expect("a supervisor starts")
     }
@@ -175,8 +183,8 @@ impl Cluster {
 
     /// A runner on this Redis.
     pub(crate) async fn runner(&self) -> Member {
-        let mut config = RunnerConfig { listen: Address::loopback(0), ..RunnerConfig::default() };
-        config.redis.url = self.redis.url().parse().expect("an address");
+        let mut config =
+            RunnerConfig { listen: Address::loopback(0), redis: self.way.clone(), ..RunnerConfig::default() };
         (self.shape.runner)(&mut config);
         Member::start::<Runner>(config).await.expect("a runner starts")
     }

@@ -4,6 +4,8 @@ mod client;
 mod cluster;
 mod house;
 mod library;
+mod load;
 mod process;
+mod proxy;
 mod stories;
 mod wallet;

@@ -9,5 +9,7 @@ mod nodes;
 mod observed;
 mod outages;
 mod outsiders;
+mod redis_away;
 mod refusals;
+mod rolling;
 mod scripts;

@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// A Python script that runs for as long as a file is there.
-fn while_there(path: &Path) -> Value {
+pub(super) fn while_there(path: &Path) -> Value {
     let script = format!("import os, time\nwhile os.path.exists({path:?}): time.sleep(0.01)\nprint('done')");
     json!({ "script": script, "script_type": "Python" })
 }
 
-async fn started(client: &Client, id: &str) {
+pub(super) async fn started(client: &Client, id: &str) {
     until("the job runs", async || {
         (client.call("get_job_status", json!([id])).await == "Started").then_some(())
     })
