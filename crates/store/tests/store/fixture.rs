@@ -4,7 +4,7 @@ use std::future::Future;
 
 use hero_domain::{JobId, Priority, RunnerId, Timestamp};
 use hero_store::{
-    JobStore, Lane,
+    JobStore, Lane, ScheduleStore,
     model::{Model, Places},
 };
 
@@ -13,7 +13,7 @@ pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_795_259_160_000);
 
 /// A fresh store, and what only a test may do with it.
 pub(crate) trait Fixture: Sized {
-    type Store: JobStore;
+    type Store: JobStore + ScheduleStore;
 
     /// An empty store whose clock stands at [`BEGIN`].
     fn open() -> impl Future<Output = Self>;

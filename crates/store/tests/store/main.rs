@@ -8,6 +8,7 @@ mod promises;
 mod redis_store;
 mod world;
 
+mod backlogs;
 mod claiming;
 mod concurrency;
 mod confining;
@@ -20,5 +21,6 @@ mod outages;
 mod outside;
 mod prerequisites;
 mod running;
+mod scheduling;
 mod stopping;
 mod waiting;

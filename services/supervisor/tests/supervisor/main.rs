@@ -6,6 +6,7 @@ mod node;
 mod outage;
 mod places;
 mod refusals;
+mod schedules;
 mod settings;
 mod submits;
 mod waits;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hero_domain::{Caller, CircleKey, Job, JobId, NewJob, Scope, ScriptType, ports::Jobs as _};
-use hero_proto::{GrpcJobs, GrpcKeys, GrpcRunners};
+use hero_proto::{GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
 use hero_redis::RedisConfig;
 use hero_runtime::{
     Address, ChannelConfig, Chassis as _, Context, DrainConfig, Health, Service as _, Shutdown,
@@ -38,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) redis: RedisServer,
     pub(crate) health: Health,
     pub(crate) channel: Channel,
+    pub(crate) address: Address,
     pub(crate) store: Store,
     trigger: ShutdownTrigger,
     task: JoinHandle<anyhow::Result<()>>,
@@ -72,7 +73,7 @@ impl Node {
         let address = supervisor.addresses().get("grpc").expect("an address").clone();
         let task = tokio::spawn(run_service(supervisor, shutdown));
         let channel = grpc::channel(&address, &ChannelConfig::default());
-        Self { redis, health: cx.health, channel, store, trigger, task }
+        Self { redis, health: cx.health, channel, address, store, trigger, task }
     }
 
     pub(crate) async fn ready(&self) {
@@ -112,6 +113,20 @@ impl Node {
 
     pub(crate) fn runners(&self) -> GrpcRunners {
         GrpcRunners::new(self.channel.clone())
+    }
+
+    pub(crate) fn schedules(&self) -> GrpcSchedules {
+        GrpcSchedules::new(self.channel.clone())
+    }
+
+    /// Another supervisor over the same Redis.
+    pub(crate) async fn second(&self, set: impl FnOnce(&mut SupervisorConfig)) -> Self {
+        let url = self.redis.url();
+        Self::start_with(|config| {
+            config.redis = RedisConfig::at(url.parse().expect("its address"));
+            set(config);
+        })
+        .await
     }
 
     pub(crate) fn keys(&self) -> GrpcKeys {
