@@ -38,7 +38,6 @@ pub(crate) struct Node {
     pub(crate) redis: RedisServer,
     pub(crate) health: Health,
     pub(crate) channel: Channel,
-    pub(crate) address: Address,
     pub(crate) store: Store,
     trigger: ShutdownTrigger,
     task: JoinHandle<anyhow::Result<()>>,
@@ -73,7 +72,7 @@ impl Node {
         let address = supervisor.addresses().get("grpc").expect("an address").clone();
         let task = tokio::spawn(run_service(supervisor, shutdown));
         let channel = grpc::channel(&address, &ChannelConfig::default());
-        Self { redis, health: cx.health, channel, address, store, trigger, task }
+        Self { redis, health: cx.health, channel, store, trigger, task }
     }
 
     pub(crate) async fn ready(&self) {
