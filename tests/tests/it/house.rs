@@ -304,7 +304,6 @@ fn every_make_command_that_is_told_exists() {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is an ARCHITECTURE.md");
     let mut sources = Vec::new();
     for folder in ["crates", "services", "proto", "tests"] {
         files(&root().join(folder), &["rs"], &mut sources);
@@ -314,13 +313,16 @@ fn every_test_that_is_named_exists() {
     let is_name = |text: &&str| {
         text.matches('_').count() >= 3 && text.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
     };
-    let mut named = 0;
-    // What stands between backticks.
-    for name in page.split('`').skip(1).step_by(2).filter(is_name) {
-        named += 1;
-        assert!(code.contains(&format!("fn {name}")), "ARCHITECTURE.md names the test {name}");
+    for file in ["ARCHITECTURE.md", "docs/reliability.md"] {
+        let page = fs::read_to_string(root().join(file)).expect("the page is there");
+        let mut named = 0;
+        // What stands between backticks.
+        for name in page.split('`').skip(1).step_by(2).filter(is_name) {
+            named += 1;
+            assert!(code.contains(&format!("fn {name}")), "{file} names the test {name}");
+        }
+        assert!(named > 20, "{file}: only {named} tests are named");
     }
-    assert!(named > 20, "only {named} tests are named");
 }
 
 #[test]
