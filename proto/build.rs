@@ -4,6 +4,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 const SERVICES: [&str; 6] = [
+    "hero/bus/v1/bus_service.proto",
     "hero/job/v1/job_service.proto",
     "hero/runner/v1/runner_service.proto",
     "hero/circle/v1/circle_service.proto",

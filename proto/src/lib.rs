@@ -8,6 +8,7 @@
 //! [`schedule_server`], [`node_server`]) serves any
 //! implementation of a port. It must never know who implements a port, where it listens, or what Redis is.
 
+mod bus;
 pub mod call;
 mod caller;
 mod circle;
@@ -22,6 +23,7 @@ mod ports;
 mod runner;
 mod schedule;
 
+pub use bus::{BusFace, GrpcBus, bus_server};
 pub use call::{Calls, Deadlines};
 pub use circle::{CircleFace, GrpcCircles, circle_server};
 pub use error::{from_status, to_status};

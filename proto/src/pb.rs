@@ -1,6 +1,12 @@
 //! The generated messages, clients and servers; the protos in `proto/hero` describe them.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods)]
 
+pub mod bus {
+    pub mod v1 {
+        tonic::include_proto!("hero.bus.v1");
+    }
+}
+
 pub mod circle {
     pub mod v1 {
         tonic::include_proto!("hero.circle.v1");

@@ -5,6 +5,7 @@
 //! ([`JobLimits`]) and the error taxonomy ([`ErrorCode`], [`Reason`]) live here and nowhere else.
 //! It must never know a socket, a clock, a Redis key, a gRPC message or a JSON-RPC envelope.
 
+mod bus;
 mod caller;
 mod circle;
 mod error;
@@ -23,6 +24,7 @@ mod runner;
 mod schedule;
 mod time;
 
+pub use bus::{BusReply, BusRequest, DeadMessage};
 pub use caller::{Caller, Scope};
 pub use circle::{Circle, CircleLimits, NewCircle};
 pub use error::{ApiError, ErrorCode, Reason, Result};

@@ -7,10 +7,10 @@
 use std::{future::Future, time::Duration};
 
 use crate::{
-    AuditEntry, Caller, Circle, CircleKey, CreatedKey, Explanation, Job, JobFilter, JobId, JobPage,
-    JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall,
-    NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result, Runner, RunnerId, Schedule,
-    ScheduleId, SignedHeartbeat,
+    AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Job,
+    JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule,
+    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result, Runner,
+    RunnerId, Schedule, ScheduleId, SignedHeartbeat,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -200,6 +200,29 @@ pub trait Nodes: Send + Sync + 'static {
         id: NodeId,
         decision: NodeDecision,
     ) -> impl Future<Output = Result<()>> + Send;
+/// Messages to services of other twins.
+pub trait Bus: Send + Sync + 'static {
+    /// Asks twins and waits for one answer of each: a reply, an error or a timeout. A wait that is over first is a
+    /// Timeout (WAIT_TIMEOUT) whose words have the id to ask for the answers with.
+    fn call(
+        &self,
+        caller: &Caller,
+        request: BusRequest,
+        wait: Option<Duration>,
+    ) -> impl Future<Output = Result<Vec<BusReply>>> + Send;
+
+    /// Asks twins without waiting; the id to ask for the answers with. A repeat asks again.
+    fn send(&self, caller: &Caller, request: BusRequest) -> impl Future<Output = Result<String>> + Send;
+
+    /// The answers that have come; none: none has, or they are gone (half an hour after the last one).
+    fn result(&self, caller: &Caller, id: String) -> impl Future<Output = Result<Vec<BusReply>>> + Send;
+
+    /// Messages that nothing could be done with, the oldest first.
+    fn list_dead(&self, caller: &Caller, limit: u32)
+    -> impl Future<Output = Result<Vec<DeadMessage>>> + Send;
+
+    /// Puts such messages back into their queues: those with these ids, or all. How many those were.
+    fn requeue_dead(&self, caller: &Caller, ids: Vec<String>) -> impl Future<Output = Result<u64>> + Send;
 }
 
 /// Who a secret belongs to, who owns a key, and the keys themselves.

@@ -288,7 +288,6 @@ impl Ledger {
     }
 
     /// The answers in a return queue; none of them is consumed.
-    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
     pub(crate) async fn answers(&self, ret: &str) -> Result<Vec<Vec<u8>>> {
         let mut all = cmd("LRANGE");
         all.arg(ret).arg(0).arg(-1);
@@ -367,7 +366,6 @@ impl Ledger {
     }
 
     /// The dead letters, the oldest first.
-    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
     pub(crate) async fn dead(&self, most: usize) -> Result<Vec<DeadLetter>> {
         let mut range = cmd("LRANGE");
         range.arg(keys::DEAD).arg(0).arg(most.max(1) - 1);
@@ -376,7 +374,6 @@ impl Ledger {
     }
 
     /// Puts dead letters back into their queues: those with these ids, or all. How many those were.
-    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
     pub(crate) async fn requeue(&self, ids: &[String]) -> Result<u64> {
         let mut range = cmd("LRANGE");
         range.arg(keys::DEAD).arg(0).arg(-1);

@@ -8,6 +8,7 @@
 //! It must never know what a command means; JSON-RPC over the bus (`hero.rpc`) goes into the one method table.
 
 mod admission;
+mod bus;
 mod client;
 mod config;
 mod intake;

@@ -142,7 +142,6 @@ pub(crate) fn invalid_request(message: &Message) -> Option<String> {
 }
 
 /// How a failure of Redis is told to a caller of a port.
-#[expect(dead_code, reason = "the gRPC face comes with the next change")]
 pub(crate) fn told(error: Error) -> ApiError {
     let reason = match error {
         Error::Full { .. } => Reason::StoreFull,

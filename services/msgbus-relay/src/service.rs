@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use hero_config::Overrides;
+use hero_proto::{FILE_DESCRIPTOR_SET, bus_server};
 use hero_redis::Link;
-use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, Tasks};
+use hero_runtime::{Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc};
 
 use crate::{
+    bus::RelayBus,
     client::Client,
     config::{RelayConfig, RelayFlags},
     intake::{Consumer, Queue},
@@ -27,10 +29,12 @@ use crate::{
 pub struct MsgbusRelay {
     config: RelayConfig,
     http: Listener,
+    listener: Listener,
     me: u32,
     key: Key,
     ledger: Ledger,
     twins: Twins,
+    health: Health,
     redis: Condition,
 }
 
@@ -57,16 +61,20 @@ impl Service for MsgbusRelay {
         let me = identify(&twins, &key, config.twin).await?;
         let link = Link::open(&config.redis).context("the address of redis cannot be used")?;
         let http = Listener::bind(&config.listen).await?;
+        let listener = Listener::bind(&config.grpc_listen).await?;
         let redis = cx.health.condition("redis");
-        Ok(Self { config, http, me, key, ledger: Ledger::new(link), twins, redis })
+        let health = cx.health.clone();
+        let ledger = Ledger::new(link);
+        Ok(Self { config, http, listener, me, key, ledger, twins, health, redis })
     }
 
     fn addresses(&self) -> Addresses {
-        Addresses::new().with("http", self.http.address().clone())
+        let addresses = Addresses::new().with("http", self.http.address().clone());
+        addresses.with("grpc", self.listener.address().clone())
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, http, me, key, ledger, twins, redis } = self;
+        let Self { config, http, listener, me, key, ledger, twins, health, redis } = self;
         tracing::info!(twin = me, "initializing agent server");
         let client = Client::plain(config.send.max_in_flight);
         let relay = Arc::new(Relay {
@@ -82,7 +90,11 @@ impl Service for MsgbusRelay {
             shutdown: shutdown.clone(),
             config,
         });
+        let server = grpc::Server::new(&relay.config.grpc, &health)
+            .add_service(bus_server(RelayBus::new(&relay)))
+            .descriptors(FILE_DESCRIPTOR_SET);
         let mut tasks = Tasks::new(shutdown.clone());
+        tasks.essential("grpc", server.serve(listener, shutdown.clone()));
         tasks.essential("http", server::serve(Arc::clone(&relay), http, shutdown.clone()));
         let rpc = relay.serves_rpc().then_some(("rpc queue", Queue::Rpc, relay.config.rpc.max_calls));
         let workers = relay.config.workers;

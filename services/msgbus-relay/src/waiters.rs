@@ -19,7 +19,6 @@ pub(crate) struct Place {
 
 impl Waiters {
     /// Begins to listen: an answer that comes from now on is not missed.
-    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
     pub(crate) fn watch(&self, ret: &str) -> Place {
         let notify = Arc::new(Notify::new());
         self.0.lock().insert(ret.to_owned(), Arc::clone(&notify));
@@ -36,7 +35,6 @@ impl Waiters {
 
 impl Place {
     /// Waits for an answer; one that came before counts.
-    #[expect(dead_code, reason = "the gRPC face comes with the next change")]
     pub(crate) async fn answered(&self) {
         self.notify.notified().await;
     }

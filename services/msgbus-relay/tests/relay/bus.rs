@@ -38,6 +38,7 @@ pub(crate) struct Twin {
     pub(crate) redis: RedisServer,
     pub(crate) key: Key,
     pub(crate) address: String,
+    pub(crate) grpc: Address,
     trigger: ShutdownTrigger,
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -89,6 +90,7 @@ impl Bus {
             bound.push((redis, MsgbusRelay::bind(config, &Context::detached()).await.unwrap()));
         }
         for ((id, key), (redis, relay)) in (1..).zip(keys).zip(bound) {
+            let grpc = relay.addresses().get("grpc").unwrap().clone();
             let address = relay.addresses().get("http").unwrap().to_string();
             let address = address.trim_start_matches("tcp://").to_owned();
             let (trigger, shutdown) = Shutdown::new(DrainConfig { grace_ms: 2_000, drain_delay_ms: 0 });
@@ -97,6 +99,7 @@ impl Bus {
                 redis,
                 key,
                 address,
+                grpc,
                 trigger,
                 // It serves once the table is there.
                 task: tokio::spawn(run_service(relay, shutdown)),
