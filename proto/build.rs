@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: [&str; 6] = [
+const SERVICES: &[&str] = &[
     "hero/bus/v1/bus_service.proto",
     "hero/job/v1/job_service.proto",
     "hero/runner/v1/runner_service.proto",

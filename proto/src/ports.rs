@@ -3,7 +3,7 @@
 use hero_domain::ports::{Jobs, Ports};
 use tonic::transport::Channel;
 
-use crate::{Calls, GrpcCircles, GrpcJobs, GrpcKeys, GrpcNodes, GrpcRunners, GrpcSchedules};
+use crate::{Calls, GrpcBus, GrpcCircles, GrpcJobs, GrpcKeys, GrpcNodes, GrpcRunners, GrpcSchedules};
 
 /// All ports of a node over gRPC. Cheap to clone; all clones share the channels.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub struct GrpcPorts<J = GrpcJobs> {
     circles: GrpcCircles,
     keys: GrpcKeys,
     nodes: GrpcNodes,
+    bus: GrpcBus,
 }
 
 impl GrpcPorts {
@@ -27,16 +28,23 @@ impl GrpcPorts {
             circles: GrpcCircles::with_calls(supervisor.clone(), calls.clone()),
             keys: GrpcKeys::with_calls(supervisor.clone(), calls.clone()),
             nodes: GrpcNodes::with_calls(supervisor, calls.clone()),
+            bus: GrpcBus::with_calls(None, calls.clone()),
         }
     }
 }
 
 impl<J> GrpcPorts<J> {
+    /// With the message bus that the relay on this channel serves; none: this node has no relay.
+    #[must_use]
+    pub fn with_bus(self, relay: Option<Channel>, calls: &Calls) -> Self {
+        Self { bus: GrpcBus::with_calls(relay, calls.clone()), ..self }
+    }
+
     /// The same with another way to the jobs, such as one that gathers submits.
     #[must_use]
     pub fn map_jobs<K>(self, map: impl FnOnce(J) -> K) -> GrpcPorts<K> {
-        let Self { jobs, runners, schedules, circles, keys, nodes } = self;
-        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys, nodes }
+        let Self { jobs, runners, schedules, circles, keys, nodes, bus } = self;
+        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys, nodes, bus }
     }
 
     /// The same with the nodes of an explorer, instead of those that the supervisor knows how to ask for.
@@ -50,6 +58,7 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
     type Jobs = J;
     type Runners = GrpcRunners;
     type Schedules = GrpcSchedules;
+    type Bus = GrpcBus;
     type Circles = GrpcCircles;
     type Keys = GrpcKeys;
     type Nodes = GrpcNodes;
@@ -64,6 +73,10 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
 
     fn schedules(&self) -> &GrpcSchedules {
         &self.schedules
+    }
+
+    fn bus(&self) -> &GrpcBus {
+        &self.bus
     }
 
     fn circles(&self) -> &GrpcCircles {

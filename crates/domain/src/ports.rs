@@ -23,6 +23,8 @@ pub trait Ports: Send + Sync + 'static {
     type Runners: Runners;
     /// Its schedules.
     type Schedules: Schedules;
+    /// The message bus of its twin.
+    type Bus: Bus;
     /// Its circles.
     type Circles: Circles;
     /// Its keys.
@@ -38,6 +40,9 @@ pub trait Ports: Send + Sync + 'static {
 
     /// Its schedules.
     fn schedules(&self) -> &Self::Schedules;
+
+    /// The message bus of its twin.
+    fn bus(&self) -> &Self::Bus;
 
     /// Its circles.
     fn circles(&self) -> &Self::Circles;

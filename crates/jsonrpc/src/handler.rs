@@ -15,7 +15,7 @@ use jsonrpsee::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Session, circles,
+    Session, bus, circles,
     error::{Failure, error_object, output_of, script_failed},
     keys,
     method::{Method, method},
@@ -86,6 +86,9 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("pause_schedule", schedules::pause_schedule);
     table.add("run_schedule", schedules::run_schedule);
     table.add("delete_schedule", schedules::delete_schedule);
+    table.add("bus_call", bus::bus_call);
+    table.add("bus_send", bus::bus_send);
+    table.add("bus_result", bus::bus_result);
     table.add("fetch_nonce", circles::fetch_nonce);
     table.add("authenticate", circles::authenticate);
     table.add("login", circles::login);

@@ -12,6 +12,7 @@
 //!
 //! It must never know who listens, who may connect or where the truth about jobs lives.
 
+mod bus;
 mod calls;
 mod circles;
 mod error;
@@ -27,6 +28,7 @@ mod session;
 mod view;
 mod wire;
 
+pub use bus::BusReplyView;
 pub use calls::{CallLimits, Calls, CallsLayer};
 pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
 pub use fallback::Fallback;

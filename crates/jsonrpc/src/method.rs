@@ -195,6 +195,27 @@ methods! {
         "Starts the job of a schedule now, beside its times; returns its id.";
     "delete_schedule" (SCHEDULE_ID) -> "null", USER, ANSWERS,
         "Removes a schedule; the jobs that it started stay.";
+    "bus_call" (&[
+        required("twins", "integer[]"),
+        required("command", "string"),
+        optional("data", "string"),
+        optional("data_base64", "string"),
+        optional("expires", "integer"),
+        optional("retries", "integer"),
+        optional("timeout", "integer"),
+    ]) -> "BusReply[]", USER, WAITS,
+        "Asks services of twins over the message bus and waits for one answer of each.";
+    "bus_send" (&[
+        required("twins", "integer[]"),
+        required("command", "string"),
+        optional("data", "string"),
+        optional("data_base64", "string"),
+        optional("expires", "integer"),
+        optional("retries", "integer"),
+    ]) -> "string", USER, ANSWERS,
+        "Asks services of twins over the message bus; returns the id to ask for the answers with.";
+    "bus_result" (&[required("id", "string")]) -> "BusReply[]", USER, ANSWERS,
+        "The answers to a bus_send that have come.";
 
     "fetch_nonce" (&[required("pubkey", "string")]) -> "string", Rule::Guest, ANSWERS,
         "A line for the owner of a key to sign, once and soon.";

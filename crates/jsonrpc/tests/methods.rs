@@ -406,3 +406,27 @@ async fn a_job_for_another_node_goes_there_and_is_followed() {
     let bad = json!({"script": "1", "script_type": "Python", "node": {"slots": 1}});
     assert_eq!(rpc.fault("run_job", bad).await.2, "node.slots");
 }
+
+#[tokio::test]
+async fn the_bus_is_asked_with_text_or_bytes_and_answers_with_either() {
+    let rpc = Rpc::new();
+    let reply = |twin: u32, data: Value, error: Value| json!({"twin": twin, "uid": format!("{twin}.1"), "data": data, "data_base64": null, "error": error});
+    assert_eq!(
+        rpc.ok("bus_call", json!([[1, 0], "echo", "hello"])).await,
+        json!([reply(1, json!("hello"), Value::Null), reply(0, Value::Null, json!("twin not found"))])
+    );
+    let bytes = rpc.ok("bus_call", json!({"twins": [1], "command": "echo", "data_base64": "/w=="})).await;
+    assert_eq!((&bytes[0]["data"], &bytes[0]["data_base64"]), (&Value::Null, &json!("/w==")));
+    let id = rpc.ok("bus_send", json!({"twins": [1], "command": "echo"})).await;
+    assert_eq!(rpc.ok("bus_result", json!([id])).await[0]["data_base64"], "/w==");
+    assert_eq!(rpc.ok("bus_result", json!(["other"])).await, json!([]));
+    for (params, field) in [
+        (json!({"twins": [], "command": "c"}), "twins"),
+        (json!({"twins": [1], "command": ""}), "command"),
+        (json!({"twins": [1], "command": "c", "data": "a", "data_base64": "/w=="}), "data_base64"),
+        (json!({"twins": [1], "command": "c", "data_base64": "*"}), "data_base64"),
+        (json!({"twins": [-1], "command": "c"}), "twins[0]"),
+    ] {
+        assert_eq!(rpc.fault("bus_send", params).await.2, field);
+    }
+}

@@ -10,11 +10,12 @@ use std::{
 };
 
 use hero_domain::{
-    ApiError, AuditEntry, Caller, Circle, CircleKey, CreatedKey, ErrorKind, Explanation, Job, JobFilter,
-    JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream, Login, NewCircle, NewJob, NewKey,
-    NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof,
-    Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp,
-    ports::{Circles, Jobs, Keys, Nodes, Ports, Runners, Schedules},
+    ApiError, AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage,
+    ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream,
+    Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter,
+    NodeId, NodePage, NodeTarget, Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
+    SignedHeartbeat, Timestamp,
+    ports::{Bus, Circles, Jobs, Keys, Nodes, Ports, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -248,6 +249,7 @@ impl Ports for FakeNode {
     type Jobs = Self;
     type Runners = Self;
     type Schedules = Self;
+    type Bus = Self;
     type Circles = Self;
     type Keys = Self;
     type Nodes = Self;
@@ -261,6 +263,10 @@ impl Ports for FakeNode {
     }
 
     fn schedules(&self) -> &Self {
+        self
+    }
+
+    fn bus(&self) -> &Self {
         self
     }
 
@@ -583,6 +589,43 @@ impl Schedules for FakeNode {
         state.schedule(caller, id)?;
         state.schedules.remove(&id);
         Ok(())
+    }
+}
+
+/// A bus whose services send back what they get; twin 0 is away. There is one id for all that was sent.
+impl Bus for FakeNode {
+    async fn call(&self, _: &Caller, request: BusRequest, _: Option<Duration>) -> Result<Vec<BusReply>> {
+        self.enter("bus_call").await?;
+        request.validate()?;
+        let reply = |(twin, data): (u32, &Vec<u8>)| BusReply {
+            twin,
+            uid: format!("{twin}.1"),
+            data: if twin == 0 { Vec::new() } else { data.clone() },
+            error: (twin == 0).then(|| "twin not found".to_owned()),
+        };
+        Ok(request.twins.iter().map(|twin| reply((*twin, &request.data))).collect())
+    }
+
+    async fn send(&self, _: &Caller, request: BusRequest) -> Result<String> {
+        self.enter("bus_send").await?;
+        request.validate()?;
+        Ok("sent".to_owned())
+    }
+
+    async fn result(&self, _: &Caller, id: String) -> Result<Vec<BusReply>> {
+        self.enter("bus_result").await?;
+        let reply = BusReply { twin: 1, uid: "1.1".to_owned(), data: vec![255], error: None };
+        Ok(if id == "sent" { vec![reply] } else { Vec::new() })
+    }
+
+    async fn list_dead(&self, _: &Caller, _: u32) -> Result<Vec<DeadMessage>> {
+        self.enter("bus_list_dead").await?;
+        Ok(Vec::new())
+    }
+
+    async fn requeue_dead(&self, _: &Caller, _: Vec<String>) -> Result<u64> {
+        self.enter("bus_requeue_dead").await?;
+        Ok(0)
     }
 }
 

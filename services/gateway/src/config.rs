@@ -17,6 +17,8 @@ pub struct GatewayConfig {
     pub supervisor: Address,
     /// Where an explorer serves gRPC; none: the supervisor asks those that it knows.
     pub explorer: Option<Address>,
+    /// Where the msgbus-relay serves gRPC; none: this node has no message bus.
+    pub msgbus_relay: Option<Address>,
     /// Serve callers without a secret on an address that others can reach.
     pub insecure_no_auth: bool,
     /// Names that a request may call this host (`Host`); empty: on a loopback address the names of loopback,
@@ -96,6 +98,7 @@ impl Default for GatewayConfig {
             listen: Address::loopback(8080),
             supervisor: Address::loopback(8081),
             explorer: None,
+            msgbus_relay: None,
             insecure_no_auth: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -44,6 +44,9 @@ pub struct GatewayFlags {
     /// Where the supervisor serves gRPC: tcp://host:port or unix:///path
     #[arg(long, value_name = "ADDRESS")]
     pub supervisor: Option<String>,
+    /// Where the msgbus-relay serves gRPC, if this node has one: tcp://host:port or unix:///path
+    #[arg(long, value_name = "ADDRESS")]
+    pub msgbus_relay: Option<String>,
     /// Serve callers without a secret, even on an address that others can reach
     #[arg(long)]
     pub insecure_no_auth: bool,
@@ -74,13 +77,14 @@ impl Service for Gateway {
 
     fn overrides(flags: GatewayFlags) -> Overrides {
         let supervisor = flags.supervisor.clone();
+        let msgbus_relay = flags.msgbus_relay.clone();
         let insecure = flags.insecure_no_auth;
         let (flag, listen) = flags.listen();
-        Overrides::new().set("listen", flag, listen).set("supervisor", "--supervisor", supervisor).set_switch(
-            "insecure_no_auth",
-            "--insecure-no-auth",
-            insecure,
-        )
+        Overrides::new()
+            .set("listen", flag, listen)
+            .set("supervisor", "--supervisor", supervisor)
+            .set("msgbus_relay", "--msgbus-relay", msgbus_relay)
+            .set_switch("insecure_no_auth", "--insecure-no-auth", insecure)
     }
 
     async fn bind(config: GatewayConfig, cx: &Context) -> anyhow::Result<Self> {
@@ -91,7 +95,8 @@ impl Service for Gateway {
             deadlines: Deadlines { call: limits.calls().call_timeout, ..Deadlines::default() },
             traceparent: trace_context::current_traceparent,
         };
-        let upstream = GrpcPorts::new(channel, &calls);
+        let bus = config.msgbus_relay.as_ref().map(|address| grpc::channel(address, &config.channel));
+        let upstream = GrpcPorts::new(channel, &calls).with_bus(bus, &calls);
         let upstream = match &config.explorer {
             None => upstream,
             Some(explorer) => upstream.with_explorer(grpc::channel(explorer, &config.channel), &calls),
