@@ -20,6 +20,7 @@ use crate::{
     keys,
     method::{Method, method},
     nodes,
+    openrpc::openrpc,
     params::{
         DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams,
         RunJobParams, RunnerIdParams, WaitParams, parse,
@@ -89,6 +90,7 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("bus_call", bus::bus_call);
     table.add("bus_send", bus::bus_send);
     table.add("bus_result", bus::bus_result);
+    table.add("rpc.discover", discover);
     table.add("fetch_nonce", circles::fetch_nonce);
     table.add("authenticate", circles::authenticate);
     table.add("login", circles::login);
@@ -294,6 +296,10 @@ async fn whoami<P: Ports>(_: Arc<Face<P>>, session: Session, _: NoParams) -> Res
         let _ = write!(text, " in circle {circle}");
     }
     Ok(text)
+}
+
+async fn discover<P: Ports>(_: Arc<Face<P>>, _: Session, _: NoParams) -> Result<serde_json::Value, Failure> {
+    Ok(openrpc())
 }
 
 async fn play<P: Ports>(

@@ -217,6 +217,8 @@ methods! {
     "bus_result" (&[required("id", "string")]) -> "BusReply[]", USER, ANSWERS,
         "The answers to a bus_send that have come.";
 
+    "rpc.discover" (&[]) -> "object", Rule::Guest, ANSWERS,
+        "This very list, as an OpenRPC document.";
     "fetch_nonce" (&[required("pubkey", "string")]) -> "string", Rule::Guest, ANSWERS,
         "A line for the owner of a key to sign, once and soon.";
     "authenticate" (PROOF) -> "boolean", Rule::Guest, ANSWERS,

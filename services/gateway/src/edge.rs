@@ -8,11 +8,11 @@ use axum::{
     extract::{Path, Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
-    routing::any,
+    routing::{any, get},
 };
 use bytes::Bytes;
 use hero_domain::{ApiError, CircleKey, Reason, ports::Ports};
-use hero_jsonrpc::{CallsLayer, Session};
+use hero_jsonrpc::{CallsLayer, Session, openrpc};
 use hero_telemetry::trace_context::{TRACEPARENT, is_traceparent};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -86,6 +86,7 @@ impl<P: Ports> Edge<P> {
         let edge = Arc::new(self);
         let mut router = Router::new()
             .route("/", any(root::<P>))
+            .route("/openrpc.json", get(discover))
             .route("/{circle_pk}", any(circle::<P>))
             .fallback(unknown);
         if let Some(cors) = cors(&config.allowed_origins) {
@@ -205,6 +206,11 @@ async fn serve<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Re
     let mut response = refusal::request(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", words);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     response
+}
+
+/// What can be called, for tools; it tells nothing that is not in the documentation.
+async fn discover() -> Response {
+    axum::Json(openrpc()).into_response()
 }
 
 async fn unknown(request: Request) -> Response {

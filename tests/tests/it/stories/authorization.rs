@@ -27,7 +27,7 @@ enum Wants {
 
 fn wants(method: &str) -> Wants {
     match method {
-        "whoami" | "fetch_nonce" | "authenticate" | "login" => Wants::Nothing,
+        "whoami" | "rpc.discover" | "fetch_nonce" | "authenticate" | "login" => Wants::Nothing,
         "play" | "create_job" | "start_job" | "run_job" | "submit_job" | "submit_jobs" | "wait_job"
         | "get_job" | "get_job_status" | "get_job_output" | "get_job_logs" | "list_jobs" | "stop_job"
         | "retry_job" | "retry_jobs" | "explain_job" | "delete_job" | "clear_all_jobs" => Wants::User,

@@ -1,0 +1,233 @@
+//! The OpenRPC document, made from the table of methods.
+
+use hero_domain::{ErrorCode, Reason, Scope};
+use serde_json::{Map, Value, json};
+
+use crate::{METHODS, Method, Rule, code_of, examples::example, method::Param};
+
+/// The version of OpenRPC that the document follows.
+const OPENRPC: &str = "1.3.2";
+
+/// The document: every method, who may call it, its parameters, an example and the errors that it may fail with.
+#[must_use]
+pub fn openrpc() -> Value {
+    json!({
+        "openrpc": OPENRPC,
+        "info": {
+            "title": "Hero",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Runs scripts as jobs. JSON-RPC 2.0 over HTTP POST and WebSocket, at / and at /{circle_pk}.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "methods": METHODS.iter().map(method).collect::<Vec<_>>(),
+        "components": {"schemas": schemas(), "errors": errors()},
+    })
+}
+
+fn method(method: &Method) -> Value {
+    let example = example(method.name);
+    let given = method.params.iter().zip(&example);
+    json!({
+        "name": method.name,
+        "summary": method.summary,
+        "tags": [{"name": who(method.rule)}],
+        "paramStructure": "either",
+        "params": method.params.iter().map(param).collect::<Vec<_>>(),
+        "result": {"name": "result", "schema": schema(method.result)},
+        "errors": codes().map(|code| json!({"$ref": format!("#/components/errors/{}", name(code))})).collect::<Vec<_>>(),
+        "examples": [{
+            "name": method.name,
+            "params": given.map(|(param, value)| json!({"name": param.name, "value": value})).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// Who may call it, in a word.
+fn who(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Guest => "anybody",
+        Rule::Scope(Scope::Admin) => "admin",
+        Rule::Scope(Scope::User) => "user",
+        Rule::Scope(Scope::Register) => "register",
+        Rule::Node(_) => "admin, at the root",
+    }
+}
+
+fn param(param: &Param) -> Value {
+    json!({"name": param.name, "required": param.required, "schema": schema(param.shape)})
+}
+
+/// The schema of a shape: `string`, `Job`, or either as `string[]`.
+fn schema(shape: &str) -> Value {
+    if let Some(item) = shape.strip_suffix("[]") {
+        return json!({"type": "array", "items": schema(item)});
+    }
+    if shape.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return json!({"$ref": format!("#/components/schemas/{shape}")});
+    }
+    json!({"type": shape})
+}
+
+/// The named shapes. Members are listed as `name: shape`, optional ones with a question mark.
+const SHAPES: &[(&str, &str)] = &[
+    (
+        "JobParams",
+        "script: string, script_type: ScriptType, caller_id?: string, context_id?: string, timeout?: integer, \
+        prerequisites?: string[], retries?: integer, priority?: Priority, run_at?: string, env_vars?: object, \
+        idempotency_key?: string, retention?: integer, retry_backoff_ms?: integer, max_deliveries?: integer, id?: string",
+    ),
+    (
+        "JobFilter",
+        "status?: JobStatus, error_kind?: string, script_type?: ScriptType, context_id?: string, \
+        caller_id?: string, created_after?: string, created_before?: string, limit?: integer, cursor?: string",
+    ),
+    (
+        "ScheduleParams",
+        "cron: string, job: JobParams, time_zone?: string, overlap?: string, catch_up?: string, id?: string",
+    ),
+    ("PlayResult", "output: string"),
+    ("StartJobResult", "success: boolean"),
+    ("JobLogsResult", "logs: string|null"),
+    ("CircleLimits", "max_timeout_s?: integer|null"),
+    (
+        "Circle",
+        "public_key: string, members: string[], limits: CircleLimits, is_configured: boolean, created_at: string|null",
+    ),
+    (
+        "Key",
+        "name: string, scope: Scope, circle: string|null, created_by: string, created_at: string, last_used_at: string|null",
+    ),
+    (
+        "CreatedKey",
+        "name: string, scope: Scope, circle: string|null, created_by: string, created_at: string, \
+        last_used_at: string|null, secret: string",
+    ),
+    ("AuditEntry", "id: string, at: string, actor: string, action: string, subject: string"),
+];
+
+/// Shapes that are one of some words.
+const WORDS: &[(&str, &[&str])] = &[
+    ("ScriptType", &["OSIS", "SAL", "V", "Python"]),
+    ("Scope", &["admin", "user", "register"]),
+    ("Priority", &["low", "normal", "high"]),
+    ("JobStatus", &["Dispatched", "WaitingForPrerequisites", "Started", "Error", "Finished"]),
+];
+
+fn schemas() -> Value {
+    let mut all = Map::new();
+    for (name, words) in WORDS {
+        all.insert((*name).to_owned(), json!({"type": "string", "enum": words}));
+    }
+    for (name, members) in SHAPES {
+        all.insert((*name).to_owned(), object(members));
+    }
+    // Shapes whose members are told by their own pages: any object of that name.
+    for shape in
+        METHODS.iter().flat_map(|method| method.params.iter().map(|it| it.shape).chain([method.result]))
+    {
+        let name = shape.trim_end_matches("[]");
+        if name.starts_with(|first: char| first.is_ascii_uppercase()) && !all.contains_key(name) {
+            all.insert(name.to_owned(), json!({"type": "object"}));
+        }
+    }
+    Value::Object(all)
+}
+
+fn object(members: &str) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for member in members.split(", ") {
+        let (name, shape) = member.trim().split_once(": ").unwrap_or((member, "string"));
+        let (shape, is_nullable) = shape.strip_suffix("|null").map_or((shape, false), |shape| (shape, true));
+        let mut of = schema(shape);
+        if is_nullable {
+            of = json!({"oneOf": [of, {"type": "null"}]});
+        }
+        match name.strip_suffix('?') {
+            Some(name) => _ = properties.insert(name.to_owned(), of),
+            None => {
+                required.push(name.to_owned());
+                properties.insert(name.to_owned(), of);
+            }
+        }
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn codes() -> impl Iterator<Item = ErrorCode> {
+    ErrorCode::ALL.into_iter()
+}
+
+fn name(code: ErrorCode) -> String {
+    format!("{code:?}")
+}
+
+fn errors() -> Value {
+    let of = |code: ErrorCode| {
+        let reasons: Vec<_> =
+            Reason::ALL.iter().filter(|reason| reason.code() == code).map(|reason| reason.as_str()).collect();
+        (name(code), json!({"code": code_of(code), "message": name(code), "data": {"reasons": reasons}}))
+    };
+    Value::Object(codes().map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::openrpc;
+    use crate::METHODS;
+
+    /// Every `$ref` below a value.
+    fn refs(value: &Value, into: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(path)) = members.get("$ref") {
+                    into.insert(path.clone());
+                }
+                members.values().for_each(|member| refs(member, into));
+            }
+            Value::Array(items) => items.iter().for_each(|item| refs(item, into)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_method_once_and_leads_nowhere_wrong() {
+        let document = openrpc();
+        let names: Vec<_> = document["methods"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|method| method["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, METHODS.iter().map(|method| method.name).collect::<Vec<_>>());
+        let mut found = BTreeSet::new();
+        refs(&document, &mut found);
+        assert!(found.len() > 15, "{found:?}");
+        for path in found {
+            let pointer = path.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{path} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn what_the_meta_schema_requires_is_there() {
+        let document = openrpc();
+        assert!(document["openrpc"].as_str().unwrap().starts_with("1."));
+        assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+        for method in document["methods"].as_array().unwrap() {
+            for param in method["params"].as_array().unwrap() {
+                assert!(param["name"].is_string() && param["schema"].is_object(), "{param}");
+            }
+            assert!(method["result"]["name"].is_string() && method["result"]["schema"].is_object());
+            for example in method["examples"].as_array().unwrap() {
+                assert!(example["name"].is_string() && example["params"].is_array());
+            }
+        }
+        for error in document["components"]["errors"].as_object().unwrap().values() {
+            assert!(error["code"].is_i64() && error["message"].is_string());
+        }
+    }
+}
