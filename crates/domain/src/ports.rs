@@ -9,8 +9,8 @@ use std::{future::Future, time::Duration};
 use crate::{
     AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Job,
     JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule,
-    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result, Runner,
-    RunnerId, Schedule, ScheduleId, SignedHeartbeat,
+    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result,
+    Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -205,6 +205,8 @@ pub trait Nodes: Send + Sync + 'static {
         id: NodeId,
         decision: NodeDecision,
     ) -> impl Future<Output = Result<()>> + Send;
+}
+
 /// Messages to services of other twins.
 pub trait Bus: Send + Sync + 'static {
     /// Asks twins and waits for one answer of each: a reply, an error or a timeout. A wait that is over first is a

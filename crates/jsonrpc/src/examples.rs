@@ -29,6 +29,15 @@ pub(crate) fn example(method: &str) -> Vec<Value> {
         "create_key" => vec![json!("ci"), json!("user")],
         "remove_key" | "rotate_key" => vec![json!("ci")],
         "list_audit" => vec![json!(10)],
+        "bus_call" | "bus_send" => vec![json!([12]), json!("echo"), json!("hello")],
+        "bus_result" => vec![json!("0193e2d07c7a7b0e8f8e0123456789ab")],
+        "heartbeat" => vec![json!({
+            "node_id": "kitchen", "started_at_ms": 1_795_262_400_000_u64, "counter": 1, "sent_at_ms": 1_795_262_410_000_u64,
+            "interval_ms": 10_000,
+        })],
+        "list_nodes" => vec![json!({"script_type": "Python", "limit": 10})],
+        "get_node" | "allow_node" | "ban_node" | "remove_node" => vec![json!("kitchen")],
+        "call_node" => vec![json!("kitchen"), json!("list_jobs"), json!([])],
         _ => Vec::new(),
     }
 }

@@ -238,7 +238,7 @@ where
     let session = session.ok_or_else(|| {
         ApiError::new(Reason::AuthenticationRequired, "the connection has no session; authenticate first")
     })?;
-    entry.rule.check(&session)?;
+    entry.rule.check(session)?;
     let params = parse(entry, params.as_str())?;
     handler(session.clone(), params).await
 }

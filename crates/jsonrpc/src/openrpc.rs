@@ -49,7 +49,10 @@ fn who(rule: Rule) -> &'static str {
         Rule::Scope(Scope::Admin) => "admin",
         Rule::Scope(Scope::User) => "user",
         Rule::Scope(Scope::Register) => "register",
-        Rule::Node(_) => "admin, at the root",
+        Rule::Node(Scope::Admin) => "admin, at the root",
+        Rule::Node(Scope::User) => "user, at the root",
+        Rule::Node(Scope::Register) => "register, at the root",
+        Rule::Root => "any key, at the root",
     }
 }
 
@@ -61,6 +64,9 @@ fn param(param: &Param) -> Value {
 fn schema(shape: &str) -> Value {
     if let Some(item) = shape.strip_suffix("[]") {
         return json!({"type": "array", "items": schema(item)});
+    }
+    if shape == "any" {
+        return json!({});
     }
     if shape.starts_with(|first: char| first.is_ascii_uppercase()) {
         return json!({"$ref": format!("#/components/schemas/{shape}")});

@@ -18,6 +18,7 @@ fn shape(schema: &Value) -> String {
         (Value::String(path), _) => path.rsplit('/').next().unwrap().to_owned(),
         (_, Value::String(kind)) if kind == "array" => format!("{}[]", shape(&schema["items"])),
         (_, Value::String(kind)) => kind.clone(),
+        _ if schema["oneOf"].is_null() => "any".to_owned(),
         _ => schema["oneOf"].as_array().unwrap().iter().map(shape).collect::<Vec<_>>().join(" or "),
     }
 }

@@ -246,7 +246,7 @@ impl LauncherConfig {
 
     /// The process has one admin port, one telemetry and one way to stop: those at the top.
     fn validate_sections(&self) -> Result<(), Invalid> {
-        let sections: [(&str, &dyn Chassis, &dyn Chassis); 4] = [
+        let sections: [(&str, &dyn Chassis, &dyn Chassis); 5] = [
             ("gateway", &self.gateway, &GatewayConfig::default()),
             ("supervisor", &self.supervisor, &SupervisorConfig::default()),
             ("runner", &self.runner, &RunnerConfig::default()),

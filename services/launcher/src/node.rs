@@ -163,6 +163,8 @@ async fn ended(part: &mut Option<Part>) -> anyhow::Error {
         Some(part) => part.ended().await,
         None => std::future::pending().await,
     }
+}
+
 /// Waits for the first end that nobody has asked for.
 async fn first_ended(parts: &mut [Part]) -> anyhow::Error {
     futures::future::select_all(parts.iter_mut().map(|part| Box::pin(part.ended()))).await.0
