@@ -6,6 +6,7 @@
 
 PROFILE ?= dev
 ARGS    ?=
+OUT     := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SECONDS ?= 180
 SEED    ?=
 
@@ -16,7 +17,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt lint bench chaos chart setup
+.PHONY: help up test fmt lint bench chaos chart images e2e docker release setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +44,34 @@ chaos: setup ## kill, freeze and restart parts of a node under load, and check w
 	$(CARGO) build -p hero-gateway -p hero-supervisor -p hero-runner
 	$(CARGO) run -p hero-tests --example chaos -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart
-	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider tests/helm
+chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart, the alerts and the dashboards
+	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider tests/helm tests/observability
+
+images: setup ## build the binaries and lay them out for the images (PROFILE=release for real ones)
+	$(CARGO) build --locked --profile $(PROFILE) --workspace --bins
+	@rm -rf target/images && mkdir -p target/images
+	@for service in $$(ls services); do \
+		strip -o target/images/$$service target/$(OUT)/$$service || exit 1; \
+	done
+
+e2e: docker images $(TOOLS)/e2e/ready ## the compose file and the chart, from outside: jobs, kills, cuts, restarts, restore
+	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x --durations=10 $(ARGS) tests/e2e tests/helm tests/observability
+
+release: setup ## a tarball of optimised binaries with units and docs, checksums and a bill of materials, in target/dist
+	$(CARGO) build --locked --release --workspace --bins
+	deploy/release/release.sh target/release target/dist
+
+# Docker from Debian's packages where it is missing. Its daemon is started by the tests when none runs.
+docker:
+	@missing=""; \
+	command -v dockerd >/dev/null || missing="$$missing docker.io iptables"; \
+	command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 || missing="$$missing docker-compose"; \
+	command -v debootstrap >/dev/null || missing="$$missing debootstrap"; \
+	command -v prometheus >/dev/null || missing="$$missing prometheus"; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "installing$$missing"; \
+	$(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 # What the tests from outside need.
 $(TOOLS)/e2e/ready: tests/requirements.txt
