@@ -15,7 +15,7 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = "hero-e2e"
 PORT, PORT_B = 18080, 18180
-SERVICES = ["supervisor", "gateway", "runner", "runner-python"]
+SERVICES = ["supervisor", "gateway", "runner", "runner-python", "launcher", "msgbus-relay"]
 BASES = {"BASE_IMAGE": "hero-local/base:bookworm", "PYTHON_IMAGE": "hero-local/python:bookworm"}
 ENVIRONMENT = {
     **os.environ,

@@ -10,14 +10,15 @@ pytestmark = pytest.mark.usefixtures("up")
 CONTAINERS = ["gateway", "supervisor", "runner-osis", "runner-python"]
 MIB = 1 << 20
 # Of the image; the binary is stripped, and an optimised one is smaller.
-MOST_BYTES = {"runner-python": 400 * MIB}
+MOST_BYTES = {"runner-python": 400 * MIB, "launcher": 400 * MIB}
+SHELL = {"runner-python", "launcher"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_is_small_labelled_and_starts_its_binary(service):
     (image,) = json.loads(docker("image", "inspect", f"hero-{service}:e2e"))
     config = image["Config"]
-    binary = f"/usr/local/bin/{'runner' if service == 'runner-python' else service}"
+    binary = f"/usr/local/bin/{service.removesuffix('-python')}"
     assert config["Entrypoint"] == [binary]
     assert config["User"] == "65532:65532"
     assert config["Healthcheck"]["Test"] == ["CMD", binary, "healthcheck"]
@@ -26,10 +27,10 @@ def test_an_image_is_small_labelled_and_starts_its_binary(service):
     assert image["Size"] < MOST_BYTES.get(service, 160 * MIB)
 
 
-def test_only_the_image_of_python_scripts_has_a_shell():
+def test_only_images_for_python_scripts_have_a_shell():
     for service in SERVICES:
         missing = docker("run", "--rm", "--entrypoint", "/bin/sh", f"hero-{service}:e2e", "-c", "echo shell", check=False)
-        assert (missing == "shell") == (service == "runner-python"), service
+        assert (missing == "shell") == (service in SHELL), service
 
 
 @pytest.mark.parametrize("service", CONTAINERS)
@@ -59,7 +60,7 @@ def test_ports_are_published_on_loopback_only():
 
 
 def test_every_variant_of_the_compose_file_can_be_read():
-    profiles = ([], ["--profile", "two-nodes"], ["--profile", "observability"])
+    profiles = ([], ["--profile", "two-nodes"], ["--profile", "observability"], ["--profile", "bus"])
     for flags in (*profiles, ["-f", "docker-compose.yml", "-f", "deploy/docker/secrets.yml"]):
         assert "hero-gateway" in compose(*flags, "config")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

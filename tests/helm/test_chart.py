@@ -495,6 +495,10 @@ def test_the_bundled_redis_keeps_what_it_acknowledged():
         ({"myceliumBridge": {"enabled": True}}, "set myceliumBridge.myceliumUrl"),
         ({"msgbusRelay": {"enabled": True}}, "needs twin, substrate"),
         (
+            {"msgbusRelay": {"enabled": True, "twin": 1, "substrate": "file:/a", "existingSecret": "a", "replicas": 2}},
+            "one relay for each Redis",
+        ),
+        (
             {"redis": {"bundled": {"enabled": False}, "existingSecret": "a"}, "runner": {"keda": {"enabled": True}}},
             "set redis.keda.address",
         ),

@@ -91,8 +91,20 @@ circles: {{ toJson . }}
 {{- end }}
 {{- else if eq $facts.service "runner" }}
 script_types: {{ $values.scriptTypes | toJson }}
-{{- else }}
+{{- else if eq $facts.service "explorer" }}
 listen: {{ $listen }}
+{{- if $values.tcp.enabled }}
+tcp: tcp://0.0.0.0:{{ $values.tcp.port | int64 }}
+{{- end }}
+{{- else if eq $facts.service "mycelium-bridge" }}
+listen: {{ $listen }}
+{{- else if eq $facts.service "msgbus-relay" }}
+listen: {{ $listen }}
+grpc_listen: tcp://0.0.0.0:8085
+twin: {{ $values.twin | int64 }}
+substrate: {{ $values.substrate | quote }}
+mnemonics: file:/etc/hero/msgbus/mnemonics
+rpc: {supervisor: "tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081"}
 {{- end }}
 {{- end -}}
 

@@ -45,5 +45,9 @@
 {{- if not (and .Values.msgbusRelay.existingSecret .Values.msgbusRelay.twin .Values.msgbusRelay.substrate) -}}
 {{- fail "msgbusRelay needs twin, substrate, and existingSecret with the key mnemonics" -}}
 {{- end -}}
+{{- $relay := include "hero.values" (dict "ctx" $ "component" "msgbus-relay") | fromYaml -}}
+{{- if or (gt (int64 $relay.replicas) 1) $relay.autoscaling.enabled -}}
+{{- fail "there is one relay for each Redis: leave msgbusRelay at one pod, unscaled" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
