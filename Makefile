@@ -20,7 +20,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 .PHONY: help up test fmt lint bench chaos chart images e2e docker release setup
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: setup ## set up what is missing, build, and start a whole node (flags: make up ARGS="--port 8090")
 	$(CARGO) build --profile $(PROFILE) -p hero-launcher

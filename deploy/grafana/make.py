@@ -51,6 +51,9 @@ DASHBOARDS = {
         ("Silence of a node", "s", [("time() - hero_node_last_seen_seconds", "{{instance}}")]),
         ("Calls of the explorer, bridge and relay", "ops", [(f'sum by (job, rpc_method) (rate({CALLS}_count{{job=~".*(explorer|bridge|relay).*"}}[5m]))', "{{job}} {{rpc_method}}")]),
         ("How long they take", "s", quantiles(CALLS, "job", 'job=~".*(explorer|bridge|relay).*"')),
+        ("Messages of the bus in a second", "ops", [("sum by (kind) (rate(hero_bus_messages_total[5m]))", "{{kind}}")]),
+        ("Messages that the bus holds", "short", [("sum by (kind) (hero_bus_depth)", "{{kind}}")]),
+        ("How long askers on the bus wait", "s", [(f"histogram_quantile({q}, sum by (le) (rate(hero_bus_answer_age_seconds_bucket[5m])))", f"p{int(q * 100)}") for q in (0.5, 0.99)]),
         ("Tasks started again", "short", [("sum by (task) (increase(hero_task_restarts_total[10m]))", "{{task}}")]),
     ]),
 }  # fmt: skip

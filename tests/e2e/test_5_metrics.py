@@ -18,7 +18,7 @@ pytestmark = [
 ADMIN = {"gateway": 9080, "supervisor": 9081, "runner-osis": 9082, "runner-python": 9082}
 PORT = 19090
 # Need what a short and peaceful run does not have: faults, limits met, nodes.
-QUIET = ("hero_limit_refused", "hero_store_swept", "hero_task_restarts", "hero_node_last_seen", "explorer", "hero:queue_wait")
+QUIET = ("hero_limit_refused", "hero_store_swept", "hero_task_restarts", "hero_node_last_seen", "hero_bus", "explorer", "hero:queue_wait")
 
 
 def query(text):

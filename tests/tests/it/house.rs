@@ -281,8 +281,8 @@ fn every_make_command_that_is_told_exists() {
         let text = fs::read_to_string(page).expect("a page can be read");
         for (at, _) in text.match_indices("make ") {
             let is_command = text[..at].ends_with(['`', '\n']) || text[..at].ends_with("$ ");
-            let target: String =
-                text[at + 5..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            let is_letter = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-';
+            let target: String = text[at + 5..].chars().take_while(is_letter).collect();
             if is_command && !target.is_empty() {
                 told += 1;
                 assert!(makefile.contains(&format!("\n{target}:")), "{}: make {target}", page.display());
