@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hero_runtime::main::<hero_launcher::Node>()
+    // The runner in it starts this program again for each SAL script.
+    hero_runner::run_if_child().unwrap_or_else(hero_runtime::main::<hero_launcher::Node>)
 }

@@ -1,6 +1,6 @@
 //! The runner's settings.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use hero_config::{Invalid, Overrides, Validate, ensure};
 use hero_domain::{CircleKey, JobLimits, RunnerId, ScriptType};
@@ -9,7 +9,7 @@ use hero_runtime::{Address, AdminConfig, Chassis, DrainConfig, GrpcConfig, Telem
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{OutputLimits, osis::OsisConfig, python::PythonConfig},
+    engine::{OutputLimits, osis::OsisConfig, python::PythonConfig, sal::SalConfig, v::VConfig},
     sandbox::SandboxConfig,
 };
 
@@ -40,6 +40,10 @@ pub struct RunnerConfig {
     pub osis: OsisConfig,
     /// Python: a process per job.
     pub python: PythonConfig,
+    /// SAL: Rhai with the System Abstraction Layer, a process per job.
+    pub sal: SalConfig,
+    /// V: compiled once, a process per job.
+    pub v: VConfig,
     /// What scripts with a process of their own are kept in.
     pub sandbox: SandboxConfig,
     /// The admin port.
@@ -55,7 +59,7 @@ impl Default for RunnerConfig {
         Self {
             id: String::new(),
             circle: String::new(),
-            script_types: vec![ScriptType::Osis, ScriptType::Python],
+            script_types: ScriptType::ALL.to_vec(),
             lease_ms: 10_000,
             listen: Address::loopback(GRPC_PORT),
             grpc: GrpcConfig::default(),
@@ -63,6 +67,8 @@ impl Default for RunnerConfig {
             limits: LimitsConfig::default(),
             osis: OsisConfig::default(),
             python: PythonConfig::default(),
+            sal: SalConfig::default(),
+            v: VConfig::default(),
             sandbox: SandboxConfig::default(),
             admin: AdminConfig::at(ADMIN_PORT),
             telemetry: TelemetryConfig::default(),
@@ -110,14 +116,15 @@ impl RunnerConfig {
     /// How many jobs of a type it runs at once.
     #[must_use]
     pub fn slots(&self, script_type: ScriptType) -> usize {
-        match script_type {
+        let configured = match script_type {
             ScriptType::Osis => self.osis.slots,
-            ScriptType::Sal | ScriptType::V | ScriptType::Python if self.python.slots > 0 => {
-                self.python.slots
-            }
-            ScriptType::Sal | ScriptType::V | ScriptType::Python => {
-                2 * std::thread::available_parallelism().map_or(1, usize::from)
-            }
+            ScriptType::Sal => self.sal.slots,
+            ScriptType::V => self.v.slots,
+            ScriptType::Python => self.python.slots,
+        };
+        match configured {
+            0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
+            slots => slots,
         }
     }
 }
@@ -158,11 +165,12 @@ impl Validate for RunnerConfig {
             "osis.slots",
             format!("it must be between 1 and {MOST_SLOTS}"),
         )?;
-        ensure(
-            self.python.slots <= MOST_SLOTS,
-            "python.slots",
-            format!("it must be at most {MOST_SLOTS}; 0 is twice the processors"),
-        )?;
+        for (key, slots) in
+            [("python.slots", self.python.slots), ("sal.slots", self.sal.slots), ("v.slots", self.v.slots)]
+        {
+            let words = format!("it must be at most {MOST_SLOTS}; 0 is twice the processors");
+            ensure(slots <= MOST_SLOTS, key, words)?;
+        }
         let osis = &self.osis;
         // Rhai takes 0 for "no limit", and each level takes room on a stack of fixed size.
         for (key, value, most) in [
@@ -193,7 +201,7 @@ pub struct RunnerFlags {
     /// Who this runner is; two must not share a name
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// Which scripts it executes: osis, python
+    /// Which scripts it executes: osis, sal, v, python
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     pub script_types: Vec<String>,
     /// Where Redis is
@@ -218,6 +226,11 @@ impl RunnerFlags {
             .set("listen", "--listen", self.listen)
             .set("python.interpreter", "--python", self.python)
     }
+}
+
+/// The directories of this process' PATH.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use crate::{attempt::Run, config::RunnerConfig, sandbox::Sandbox};
 
 pub mod osis;
 pub mod python;
+pub mod sal;
+pub mod v;
 
 /// Executes scripts of one type.
 pub trait Engine: Send + Sync + 'static {
@@ -50,7 +52,12 @@ impl Engines {
                 ScriptType::Python => python::Python::find(&config.python, sandbox, config.limits())
                     .await
                     .map(|engine| Arc::new(engine) as Arc<dyn Engine>),
-                ScriptType::Sal | ScriptType::V => Err("there is no engine for it yet".to_owned()),
+                ScriptType::Sal => sal::Sal::find(&config.sal, sandbox, config.limits())
+                    .await
+                    .map(|engine| Arc::new(engine) as Arc<dyn Engine>),
+                ScriptType::V => v::V::find(&config.v, sandbox, &config.sandbox, config.limits())
+                    .await
+                    .map(|engine| Arc::new(engine) as Arc<dyn Engine>),
             };
             match engine {
                 Ok(engine) => engines.add(engine),

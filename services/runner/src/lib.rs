@@ -21,5 +21,7 @@ pub mod sandbox;
 mod trial;
 
 pub use attempt::{Attempt, Ended, Interrupt, Order, Reports, Run};
+
 pub use config::{LimitsConfig, RunnerConfig, RunnerFlags};
+pub use engine::sal::run_if_child;
 pub use runner::Runner;

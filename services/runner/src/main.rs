@@ -1,5 +1,6 @@
 //! The runner as a process.
 
 fn main() -> std::process::ExitCode {
-    hero_runtime::main::<hero_runner::Runner>()
+    // The runner starts itself again for each SAL script.
+    hero_runner::run_if_child().unwrap_or_else(hero_runtime::main::<hero_runner::Runner>)
 }

@@ -62,7 +62,7 @@ impl Service for Runner {
         announce(&sandbox, config.sandbox.mode);
         let (engines, not_offered) = Engines::find(&config, &sandbox, &store).await;
         for missing in &not_offered {
-            tracing::error!(script_type = %missing.script_type, why = missing.why, "NOT OFFERED: jobs of this type wait for another runner");
+            tracing::warn!(script_type = %missing.script_type, why = missing.why, "NOT OFFERED: jobs of this type wait for another runner");
         }
         if engines.is_empty() {
             let words: Vec<_> = not_offered.iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ mod cache;
 mod helper;
 mod memory;
 mod objects;
-mod outcome;
+pub(super) mod outcome;
 mod pool;
 mod sandbox;
 #[cfg(test)]

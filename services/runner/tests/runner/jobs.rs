@@ -187,7 +187,12 @@ async fn two_runners_share_the_work_and_never_a_job() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_without_python_says_so_and_serves_the_rest() {
     let node = Node::start();
-    let runner = node.runner(|config| config.python.interpreter = "/nowhere/python3".into()).await;
+    let runner = node
+        .runner(|config| {
+            config.script_types = vec![Osis, Python];
+            config.python.interpreter = "/nowhere/python3".into();
+        })
+        .await;
     let id = node.submit_script(Osis, "1").await;
     assert_eq!(node.ended(id).await.status, JobStatus::Finished);
     assert_eq!(node.store.runners().await.unwrap()[0].script_types, [Osis]);

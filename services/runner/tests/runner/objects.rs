@@ -103,7 +103,7 @@ async fn what_the_objects_refuse_is_told_with_its_place() {
         let error = job.error.unwrap_or_default();
         assert!(error.contains(words), "{script}: {error}");
     }
-    let caught = "try { hero.collection(\"t\").create(#{id: \"a\"}) } catch (error) { `caught: ${error}` }";
+    let caught = "let said = (); try { hero.collection(\"t\").create(#{id: \"a\"}); } catch (error) { said = error; } `caught: ${said}`";
     assert!(Node::output(&node.run_in("lab", caught).await).starts_with("caught: there is an object `a`"));
     runner.stop().await;
 }

@@ -64,6 +64,14 @@ impl Node {
         until(what, async || self.store.get(id, None).await.ok().filter(|job| is(job))).await
     }
 
+    /// The types that the first runner offers, once it has signed in.
+    pub(crate) async fn offered(&self) -> Vec<ScriptType> {
+        until("a runner signs in", async || {
+            self.store.runners().await.ok()?.into_iter().next().map(|runner| runner.script_types)
+        })
+        .await
+    }
+
     /// Waits for the end of a job.
     pub(crate) async fn ended(&self, id: JobId) -> Job {
         self.job(id, "the job ends", |job| job.status.is_ended()).await

@@ -337,7 +337,9 @@ async fn the_fleet_is_told() {
         assert_eq!(runners.len(), 2);
         for runner in runners {
             assert_eq!(runner["state"], "alive");
-            assert_eq!(runner["script_types"], json!(["OSIS", "Python"]));
+            let types = runner["script_types"].as_array().unwrap();
+            // What else there is depends on the machine.
+            assert!(types.contains(&json!("OSIS")) && types.contains(&json!("Python")), "{types:?}");
             assert_eq!(&client.call("get_runner", json!([runner["id"]])).await["host"], &runner["host"]);
         }
         assert_eq!(client.failure("get_runner", json!(["nobody"])).await.told().1, "RUNNER_NOT_FOUND");

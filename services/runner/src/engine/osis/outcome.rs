@@ -7,7 +7,7 @@ use rhai::{Dynamic, EvalAltResult, ParseError, Position};
 use crate::engine::OutputLimits;
 
 /// A string as it is, nothing as "", anything else as JSON.
-pub(super) fn of_value(value: Dynamic, limits: OutputLimits) -> Outcome {
+pub(in crate::engine) fn of_value(value: Dynamic, limits: OutputLimits) -> Outcome {
     let output = if value.is_unit() {
         String::new()
     } else if value.is_string() {
@@ -20,12 +20,12 @@ pub(super) fn of_value(value: Dynamic, limits: OutputLimits) -> Outcome {
 }
 
 /// A script that does not parse.
-pub(super) fn of_parse_error(error: &ParseError) -> Outcome {
+pub(in crate::engine) fn of_parse_error(error: &ParseError) -> Outcome {
     failed(ErrorKind::InvalidScript, format!("{}{}", place(error.position()), error.err_type()))
 }
 
 /// A script that failed while it ran.
-pub(super) fn of_run_error(error: &EvalAltResult) -> Outcome {
+pub(in crate::engine) fn of_run_error(error: &EvalAltResult) -> Outcome {
     let inner = error.unwrap_inner();
     let words = match inner {
         EvalAltResult::ErrorStackOverflow(..) => {
