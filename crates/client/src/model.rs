@@ -1,4 +1,4 @@
-//! What comes back, under the names of the method table. Of a job, members that a newer node adds are kept as they are.
+//! What comes back, under the names of the method table. Of a job and a runner, members that a newer node adds are kept as they are.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub struct Job {
 }
 
 /// A runner of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the members are those of hero_domain::Runner")]
 pub struct Runner {
     pub id: RunnerId,
@@ -62,6 +62,9 @@ pub struct Runner {
     pub last_seen_at: Timestamp,
     pub lease_until: Timestamp,
     pub state: RunnerState,
+    /// Members that a newer node adds.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
 
 /// Why a job is where it is.

@@ -2,11 +2,11 @@
 //!
 //! ```sh
 //! cargo run -p hero-launcher --example mycelium_two_node
-//! HERO_MYCELIUM_BIN=/usr/local/bin/mycelium cargo run -p hero-launcher --example mycelium_two_node
+//! cargo run -p hero-launcher --example mycelium_two_node -- /usr/local/bin/mycelium
 //! ```
 //!
-//! With `HERO_MYCELIUM_BIN` it starts two real daemons, peered over loopback and without a TUN device; without it
-//! the daemons of the tests, which do what the real ones do, in memory.
+//! With the path of a `mycelium` it starts two real daemons, peered over loopback and without a TUN device; without
+//! one the daemons of the tests, which do what the real ones do, in memory.
 #![allow(clippy::print_stdout, reason = "it shows what it does")]
 
 use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
@@ -57,7 +57,7 @@ fn start(
 
 async fn daemons(folder: &Path) -> anyhow::Result<Daemons> {
     let (mut real, mut made_up) = (Vec::new(), Vec::new());
-    let urls = if let Some(binary) = std::env::var_os("HERO_MYCELIUM_BIN") {
+    let urls = if let Some(binary) = std::env::args_os().nth(1) {
         let (child, there, peer) = start(Path::new(&binary), folder, "there", &[])?;
         let (other, here, _) = start(Path::new(&binary), folder, "here", &[peer])?;
         real.extend([child, other]);

@@ -22,7 +22,7 @@ use self::cache::Programs;
 use super::{Engine, OutputLimits};
 use crate::{
     attempt::Run,
-    child,
+    child::{self, Ending, Remains},
     config::search_path,
     sandbox::{Home, Needs, Policy, Sandbox, SandboxConfig},
 };
@@ -31,6 +31,9 @@ use crate::{
 const HERO: &str = include_str!("v/hero.v");
 /// A compiler that does not tell its version within this time is not there.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A program that could not be executed for the moment is tried again after so long.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Settings of V.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +129,11 @@ impl V {
     }
 }
 
+/// Whether the program could not be executed because somebody still had it open.
+fn is_busy(remains: &Remains) -> bool {
+    matches!(&remains.ending, Ending::NotStarted(error) if error.kind() == io::ErrorKind::ExecutableFileBusy)
+}
+
 /// Where a program really is.
 fn which(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
@@ -163,9 +171,19 @@ impl Shared {
                 return Err(child::not_prepared(&io::Error::other("its program did not stay in the cache")));
             }
         }
-        let command = child::command(&program, &self.path, &home, &run.job);
-        let remains = child::run(command, &self.running, &home, run, self.limits).await;
+        let mut remains = self.run_program(&program, &home, run).await;
+        // A process that another job is just being forked to holds all our files open for a moment, the one that the
+        // program was written through, too: and what is open for writing cannot be executed.
+        while is_busy(&remains) && run.attempt().interrupt().is_none() {
+            tokio::time::sleep(BUSY_PAUSE).await;
+            remains = self.run_program(&program, &home, run).await;
+        }
         Ok(remains.outcome(run, self.limits, "The program"))
+    }
+
+    async fn run_program(&self, program: &Path, home: &Home, run: &Run) -> Remains {
+        let command = child::command(program, &self.path, home, &run.job);
+        child::run(command, &self.running, home, run, self.limits).await
     }
 
     /// Compiles the script of a job, unless somebody else just has.
@@ -193,7 +211,7 @@ impl Shared {
         let mut command = Command::new(&self.compiler);
         // Nothing of the job but its text: the program is for all that have the same text.
         command.env_clear().env("PATH", &self.path).env("LANG", "C.UTF-8").env("HOME", home.path());
-        command.env("TMPDIR", home.path()).env("VTMP", home.path().join(".tmp"));
+        command.env("TMPDIR", home.path()).env("VTMP", home.path());
         command.env("VMODULES", home.path().join(".vmodules")).env("VCOLORS", "never");
         command.args(&self.flags).arg("-o").arg(made).arg(".").current_dir(&project);
         let remains = child::run(command, &self.compiling, home, run, self.limits).await;

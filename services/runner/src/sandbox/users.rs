@@ -1,25 +1,25 @@
 //! A user of its own for each running job, so that jobs cannot touch each other and their processes can be
 //! counted. Only root can give them.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
 /// The users that nobody has.
 #[derive(Debug)]
 pub(super) struct Users {
-    free: Mutex<Vec<u32>>,
+    /// The one that has been free for longest comes first: what a job had started may take a moment to be gone.
+    free: Mutex<VecDeque<u32>>,
 }
 
 impl Users {
     pub(super) fn new(first: u32, count: u32) -> Arc<Self> {
-        let all = first..first.saturating_add(count);
-        Arc::new(Self { free: Mutex::new(all.rev().collect()) })
+        Arc::new(Self { free: Mutex::new((first..first.saturating_add(count)).collect()) })
     }
 
     /// One that no other job has until it is given back.
     pub(super) fn take(self: &Arc<Self>) -> Option<User> {
-        let id = self.free.lock().pop()?;
+        let id = self.free.lock().pop_front()?;
         Some(User { id, users: Arc::clone(self) })
     }
 }
@@ -40,7 +40,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        self.users.free.lock().push(self.id);
+        self.users.free.lock().push_back(self.id);
     }
 }
 

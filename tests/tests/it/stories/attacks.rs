@@ -362,6 +362,9 @@ async fn no_attack_gets_in_with_a_best_effort_sandbox() {
         config.sandbox.mode = Mode::BestEffort;
         // Without the warm interpreter, too.
         config.python.warm = false;
+        // Nor with the users of the other story's runner.
+        config.sandbox.first_user = 61_000;
+        config.sandbox.users = 100;
     })
     .await;
 }

@@ -44,7 +44,8 @@ fn document() Document {
 		}
 		text << piece[..read]
 	}
-	return json.decode(Document, text.bytestr()) or { Document{} }
+	source := text.bytestr()
+	return json.decode(Document, source) or { Document{} }
 }
 
 fn tell(message string) {
