@@ -203,7 +203,7 @@ methods! {
         optional("expires", "integer"),
         optional("retries", "integer"),
         optional("timeout", "integer"),
-    ]) -> "BusReply[]", USER, WAITS,
+    ]) -> "BusReply[]", Rule::Node(Scope::User), WAITS,
         "Asks services of twins over the message bus and waits for one answer of each.";
     "bus_send" (&[
         required("twins", "integer[]"),
@@ -212,9 +212,9 @@ methods! {
         optional("data_base64", "string"),
         optional("expires", "integer"),
         optional("retries", "integer"),
-    ]) -> "string", USER, ANSWERS,
+    ]) -> "string", Rule::Node(Scope::User), ANSWERS,
         "Asks services of twins over the message bus; returns the id to ask for the answers with.";
-    "bus_result" (&[required("id", "string")]) -> "BusReply[]", USER, ANSWERS,
+    "bus_result" (&[required("id", "string")]) -> "BusReply[]", Rule::Node(Scope::User), ANSWERS,
         "The answers to a bus_send that have come.";
 
     "rpc.discover" (&[]) -> "object", Rule::Guest, ANSWERS,

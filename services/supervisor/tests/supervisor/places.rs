@@ -38,16 +38,21 @@ async fn a_scope_that_does_not_suffice_is_refused() {
     node.stop().await;
 }
 
+/// A node that serves two circles.
+async fn with_circles() -> Node {
+    Node::start_with(|config| config.circles = [0xaa, 0xdd].map(|byte| circle(byte).to_string()).into()).await
+}
+
 #[tokio::test]
 async fn a_circle_owns_its_jobs_and_sees_no_others() {
-    let node = Node::start().await;
+    let node = with_circles().await;
     let (mine, jobs) = (inside(0xaa), node.jobs());
     let own =
         jobs.submit(&mine, vec![NewJob { context_id: "elsewhere".into(), ..job("1") }]).await.unwrap()[0];
     let whole = get(&node, own).await;
     assert_eq!((whole.context_id.as_str(), whole.circle), (circle(0xaa).as_str(), Some(circle(0xaa))));
     let at_root = submit(&node, job("2")).await;
-    let of_another = jobs.create(&inside(0xbb), job("3")).await.unwrap();
+    let of_another = jobs.create(&inside(0xdd), job("3")).await.unwrap();
     for id in [at_root, of_another] {
         let refusals = [
             jobs.get(&mine, id).await.unwrap_err(),
@@ -75,14 +80,14 @@ async fn a_circle_owns_its_jobs_and_sees_no_others() {
 
 #[tokio::test]
 async fn a_circles_job_goes_to_its_own_runner() {
-    let node = Node::start().await;
+    let node = with_circles().await;
     let hand = node.hand("inner", Some(circle(0xaa)), crate::node::PATIENCE).await;
     submit(&node, job("1")).await;
     let own = node.jobs().submit(&inside(0xaa), vec![job("2")]).await.unwrap()[0];
     assert_eq!(hand.take().await.id, own);
     let registrar = Caller { scope: Scope::Register, ..inside(0xaa) };
     assert_eq!(node.runners().list(&registrar).await.unwrap().len(), 1);
-    let registrar = Caller { scope: Scope::Register, ..inside(0xbb) };
+    let registrar = Caller { scope: Scope::Register, ..inside(0xdd) };
     assert_eq!(node.runners().list(&registrar).await.unwrap(), []);
     node.stop().await;
 }

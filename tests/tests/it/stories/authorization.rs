@@ -21,8 +21,12 @@ enum Wants {
     Nothing,
     User,
     Register,
-    /// And only at the root.
+    /// These only at the root.
     NodeAdmin,
+    NodeUser,
+    NodeRegister,
+    /// Any key, at the root.
+    NodeKey,
 }
 
 fn wants(method: &str) -> Wants {
@@ -35,7 +39,10 @@ fn wants(method: &str) -> Wants {
         | "delete_schedule" => Wants::User,
         "list_runners" | "get_runner" | "drain_runner" | "remove_runner" => Wants::Register,
         "add_circle" | "remove_circle" | "list_circles" | "create_key" | "list_keys" | "remove_key"
-        | "rotate_key" | "list_audit" => Wants::NodeAdmin,
+        | "rotate_key" | "list_audit" | "allow_node" | "ban_node" | "remove_node" => Wants::NodeAdmin,
+        "bus_call" | "bus_send" | "bus_result" | "call_node" => Wants::NodeUser,
+        "heartbeat" => Wants::NodeRegister,
+        "node_info" | "list_nodes" | "get_node" => Wants::NodeKey,
         unknown => panic!("say on this page who may call {unknown}"),
     }
 }
@@ -61,7 +68,7 @@ enum Who {
 
 /// What comes of it: the call gets as far as its parameters, or the reason why not.
 fn expected(who: Who, wants: Wants) -> &'static str {
-    use Wants::{NodeAdmin, Nothing, Register, User};
+    use Wants::{NodeAdmin, NodeKey, NodeRegister, NodeUser, Nothing, Register, User};
     const LET_IN: &str = "UNKNOWN_FIELD";
     match (who, wants) {
         (Who::Nobody | Who::Wrong, _) => "AUTHENTICATION_REQUIRED",
@@ -70,8 +77,9 @@ fn expected(who: Who, wants: Wants) -> &'static str {
         (Who::Guest, _) => "AUTHENTICATION_REQUIRED",
         (Who::Admin, _) => LET_IN,
         (Who::AdminInside, User | Register) => LET_IN,
-        (Who::AdminInside, NodeAdmin) => "SCOPE_INSUFFICIENT",
+        (Who::AdminInside, NodeAdmin | NodeUser | NodeRegister | NodeKey) => "SCOPE_INSUFFICIENT",
         (Who::User | Who::Member, User) | (Who::Register, Register) => LET_IN,
+        (Who::User, NodeUser | NodeKey) | (Who::Register, NodeRegister | NodeKey) => LET_IN,
         (Who::User | Who::Member | Who::Register, _) => "SCOPE_INSUFFICIENT",
     }
 }
