@@ -23,7 +23,7 @@ pub struct RelayConfig {
     pub mnemonics: Secret,
     /// How it signs: sr25519 or ed25519.
     pub key_type: KeyType,
-    /// Where twins are looked up: `http(s)://…` a web service, `file:…` a table, `explorer:…` the node registry.
+    /// Where twins are looked up: `http(s)://…` a web service, `file:…` a table.
     pub substrate: String,
     /// How many messages are worked on at once.
     pub workers: usize,
@@ -263,7 +263,7 @@ impl Validate for RelayConfig {
 /// The relay's own flags: those of the old daemon, and the project's.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RelayFlags {
-    /// Where twins are looked up: http(s)://… a web service, file:… a table, explorer:… the node registry
+    /// Where twins are looked up: http(s)://… a web service, file:… a table
     #[arg(long, value_name = "URL")]
     pub substrate: Option<String>,
     /// The mnemonic (or hex seed) of the twin's key, or file:/path to it. Others can see flags in `ps`: prefer the

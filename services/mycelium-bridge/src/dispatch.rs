@@ -89,8 +89,8 @@ pub(crate) fn parse_error(why: &str) -> Vec<u8> {
 /// The answer in place of one that no message carries.
 pub(crate) fn too_large(id: &Value, bytes: usize, most: usize) -> Vec<u8> {
     let words = format!(
-        "the answer has {bytes} bytes, and a message carries {most}; ask for less, or fetch an output in parts \
-         (get_job_output with offset and length)"
+        "the answer has {bytes} bytes, and a message carries {most}; ask for less at a \
+         time, or fetch it through a gateway of that node"
     );
     refusal_to(id, &ApiError::new(Reason::ResponseTooLarge, words))
 }
