@@ -11,6 +11,7 @@ const SERVICES: &[&str] = &[
     "hero/key/v1/key_service.proto",
     "hero/schedule/v1/schedule_service.proto",
     "hero/node/v1/node_service.proto",
+    "hero/overlay/v1/overlay_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -4,7 +4,9 @@
 mod end_to_end;
 mod enqueue;
 mod exchange;
+mod explorer;
 mod idle;
+mod overlay;
 mod pick_up;
 mod python;
 mod run_job;
@@ -76,6 +78,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.wants(Case::Waiting) {
         waiting::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Explorer) {
+        explorer::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Overlay) {
+        overlay::measure(&mut bench).await?;
     }
     say("");
     say(bench.report.table().trim_end());

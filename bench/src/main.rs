@@ -10,6 +10,7 @@ mod echo;
 mod floors;
 mod http;
 mod latency;
+mod lines;
 mod load;
 mod node;
 mod options;

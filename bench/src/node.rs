@@ -44,7 +44,14 @@ impl Binaries {
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet"]);
-        for package in ["hero-supervisor", "hero-gateway", "hero-runner", "hero-launcher"] {
+        for package in [
+            "hero-supervisor",
+            "hero-gateway",
+            "hero-runner",
+            "hero-launcher",
+            "hero-explorer",
+            "hero-mycelium-bridge",
+        ] {
             cargo.args(["-p", package]);
         }
         if !cfg!(debug_assertions) {
@@ -65,18 +72,20 @@ pub(crate) struct Node {
     // In the order in which they end: the edge first, Redis last.
     services: Vec<Process>,
     pub(crate) gateway: SocketAddr,
+    /// Where the supervisor serves gRPC, where it is a process of its own.
+    pub(crate) supervisor: Option<SocketAddr>,
     pub(crate) redis: RedisServer,
     _folder: Folder,
 }
 
 /// Where logs and data go.
-enum Folder {
+pub(crate) enum Folder {
     Temporary(tempfile::TempDir),
     Kept(PathBuf),
 }
 
 impl Folder {
-    fn new(options: &Options, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: &Options, name: &str) -> anyhow::Result<Self> {
         match &options.keep {
             None => Ok(Self::Temporary(tempfile::tempdir()?)),
             Some(folder) => {
@@ -87,7 +96,7 @@ impl Folder {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Temporary(folder) => folder.path(),
             Self::Kept(folder) => folder,
@@ -128,6 +137,7 @@ impl Node {
         let redis = RedisServer::start(&path, options.aof).await?;
         let gateway = free_address()?;
         let mut services = Vec::new();
+        let mut supervisor = None;
         match staff {
             Staff::Launcher => {
                 let mut command = binaries.command("launcher");
@@ -136,9 +146,10 @@ impl Node {
                 command.env("HERO_LAUNCHER__ADMIN__LISTEN", "tcp://127.0.0.1:0");
                 services.push(Process::start("launcher", &mut command, &path)?);
             }
-            Staff::Nobody => return Ok(Self { services, gateway, redis, _folder: folder }),
+            Staff::Nobody => return Ok(Self { services, gateway, supervisor, redis, _folder: folder }),
             Staff::NoRunner | Staff::OneRunner | Staff::OneColdRunner => {
                 let grpc = free_address()?;
+                supervisor = Some(grpc);
                 services.push(gateway_process(binaries, gateway, grpc, &path)?);
                 services.push(supervisor_process(binaries, grpc, &redis, &path)?);
                 if staff != Staff::NoRunner {
@@ -147,7 +158,7 @@ impl Node {
                 }
             }
         }
-        let mut node = Self { services, gateway, redis, _folder: folder };
+        let mut node = Self { services, gateway, supervisor, redis, _folder: folder };
         let ready = node.ready(staff).await;
         let logs = || format!("the {name} node is not ready; its last log lines:\n{}", tails(&path));
         ready.with_context(logs)?;
@@ -294,7 +305,7 @@ fn runner_process(
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

@@ -47,6 +47,10 @@ pub(crate) enum Case {
     Waiting,
     /// Resident memory and processor time of idle services.
     Idle,
+    /// An explorer with 10,000 nodes, and calls that it passes on.
+    Explorer,
+    /// Calls through the Mycelium bridge, before a made-up daemon.
+    Overlay,
 }
 
 /// What to measure, and how large.
@@ -73,6 +77,12 @@ pub(crate) struct Options {
     /// Jobs that wait while the last groups are measured.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
     pub(crate) waiting: Option<u32>,
+    /// Nodes that the explorer is told of.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(10..=15_000))]
+    pub(crate) nodes: Option<u32>,
+    /// Seconds for which they are watched.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) nodes_seconds: Option<u32>,
     /// Jobs that the runner runs at once.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) slots: Option<u32>,
@@ -99,6 +109,8 @@ pub(crate) struct Sizes {
     pub(crate) waiting_large: usize,
     pub(crate) exchanged: usize,
     pub(crate) idle_s: u64,
+    pub(crate) nodes: usize,
+    pub(crate) nodes_s: u64,
 }
 
 impl Options {
@@ -122,6 +134,8 @@ impl Options {
                 waiting_large: 5_000,
                 exchanged: 2_000,
                 idle_s: 1,
+                nodes: 200,
+                nodes_s: 3,
             }
         } else {
             Sizes {
@@ -138,6 +152,8 @@ impl Options {
                 waiting_large: 1_000_000,
                 exchanged: 100_000,
                 idle_s: 10,
+                nodes: 10_000,
+                nodes_s: 300,
             }
         };
         if let Some(jobs) = self.jobs {
@@ -145,6 +161,12 @@ impl Options {
         }
         if let Some(waiting) = self.waiting {
             sizes.waiting_large = waiting as usize;
+        }
+        if let Some(nodes) = self.nodes {
+            sizes.nodes = nodes as usize;
+        }
+        if let Some(seconds) = self.nodes_seconds {
+            sizes.nodes_s = seconds.into();
         }
         sizes
     }

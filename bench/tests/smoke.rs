@@ -36,6 +36,12 @@ fn a_quick_run_measures_everything() {
         "waiting.bytes_a_job",
         "idle.memory.gateway",
         "idle_launcher.memory.launcher",
+        "explorer.memory",
+        "explorer.page_of_100.p50",
+        "explorer.call_node.p50",
+        "overlay.bridge.1.p50",
+        "overlay.rate",
+        "overlay.idle.calls",
     ] {
         let figure = figures.iter().find(|figure| figure["name"] == name);
         let value = figure.and_then(|figure| figure["value"].as_f64());

@@ -31,6 +31,12 @@ pub mod node {
     }
 }
 
+pub mod overlay {
+    pub mod v1 {
+        tonic::include_proto!("hero.overlay.v1");
+    }
+}
+
 pub mod runner {
     pub mod v1 {
         tonic::include_proto!("hero.runner.v1");

@@ -3,7 +3,9 @@
 use hero_domain::ports::{Jobs, Ports};
 use tonic::transport::Channel;
 
-use crate::{Calls, GrpcBus, GrpcCircles, GrpcJobs, GrpcKeys, GrpcNodes, GrpcRunners, GrpcSchedules};
+use crate::{
+    Calls, GrpcBus, GrpcCircles, GrpcJobs, GrpcKeys, GrpcNodes, GrpcOverlay, GrpcRunners, GrpcSchedules,
+};
 
 /// All ports of a node over gRPC. Cheap to clone; all clones share the channels.
 #[derive(Debug, Clone)]
@@ -15,6 +17,7 @@ pub struct GrpcPorts<J = GrpcJobs> {
     keys: GrpcKeys,
     nodes: GrpcNodes,
     bus: GrpcBus,
+    overlay: GrpcOverlay,
 }
 
 impl GrpcPorts {
@@ -29,6 +32,7 @@ impl GrpcPorts {
             keys: GrpcKeys::with_calls(supervisor.clone(), calls.clone()),
             nodes: GrpcNodes::with_calls(supervisor, calls.clone()),
             bus: GrpcBus::with_calls(None, calls.clone()),
+            overlay: GrpcOverlay::with_calls(None, calls.clone()),
         }
     }
 }
@@ -40,11 +44,17 @@ impl<J> GrpcPorts<J> {
         Self { bus: GrpcBus::with_calls(relay, calls.clone()), ..self }
     }
 
+    /// With the overlay that the bridge on this channel leads to; none: this node is not in it.
+    #[must_use]
+    pub fn with_overlay(self, bridge: Option<Channel>, calls: &Calls) -> Self {
+        Self { overlay: GrpcOverlay::with_calls(bridge, calls.clone()), ..self }
+    }
+
     /// The same with another way to the jobs, such as one that gathers submits.
     #[must_use]
     pub fn map_jobs<K>(self, map: impl FnOnce(J) -> K) -> GrpcPorts<K> {
-        let Self { jobs, runners, schedules, circles, keys, nodes, bus } = self;
-        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys, nodes, bus }
+        let Self { jobs, runners, schedules, circles, keys, nodes, bus, overlay } = self;
+        GrpcPorts { jobs: map(jobs), runners, schedules, circles, keys, nodes, bus, overlay }
     }
 
     /// The same with the nodes of an explorer, instead of those that the supervisor knows how to ask for.
@@ -62,6 +72,7 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
     type Circles = GrpcCircles;
     type Keys = GrpcKeys;
     type Nodes = GrpcNodes;
+    type Overlay = GrpcOverlay;
 
     fn jobs(&self) -> &J {
         &self.jobs
@@ -89,5 +100,9 @@ impl<J: Jobs> Ports for GrpcPorts<J> {
 
     fn nodes(&self) -> &GrpcNodes {
         &self.nodes
+    }
+
+    fn overlay(&self) -> &GrpcOverlay {
+        &self.overlay
     }
 }

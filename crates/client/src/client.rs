@@ -299,7 +299,7 @@ fn read<T: DeserializeOwned>(method: &str, answer: &RawValue) -> Result<T> {
         .map_err(|error| Error::Malformed { method: method.to_owned(), why: error.to_string() })
 }
 
-fn params_of(method: &str, params: impl Serialize) -> Result<Value> {
+pub(crate) fn params_of(method: &str, params: impl Serialize) -> Result<Value> {
     let refused = |why: String| Error::Refused(format!("the params of {method} cannot be sent: {why}"));
     match serde_json::to_value(params).map_err(|error| refused(error.to_string()))? {
         Value::Null => Ok(Value::Object(serde_json::Map::new())),

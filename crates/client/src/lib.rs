@@ -31,10 +31,15 @@ pub use client::{Builder, Client, MyceliumBuilder, Options};
 pub use error::{CallError, Error, Result};
 pub use hero_config::Secret;
 pub use hero_domain::{
-    CatchUp, CircleKey, Destination, ErrorKind, JobId, JobStatus, Overlap, OverlayKey, Priority, Reason,
-    RunnerId, RunnerState, ScheduleId, ScriptType, Timestamp,
+    CatchUp, CircleKey, CircleLimits, Destination, ErrorKind, Heartbeat, JobId, JobStatus, Machine, Node,
+    NodeChange, NodeFilter, NodeId, NodePage, NodeSelector, NodeSort, NodeState, NodeTarget, Overlap,
+    OverlayKey, OverlayState, Priority, Reason, RunnerId, RunnerState, ScheduleId, Scope, ScriptType,
+    Standing, Timestamp,
 };
 pub use methods::METHODS;
-pub use model::{Ahead, Explanation, Job, JobTemplate, Runner, Schedule, Serving};
-pub use params::{Filter, NewJob, NewSchedule, RunJob};
+pub use model::{
+    Ahead, AuditEntry, BusReply, Circle, CreatedKey, Explanation, Job, JobTemplate, Key, MyceliumMessage,
+    MyceliumStatus, Runner, Schedule, Serving,
+};
+pub use params::{BusRequest, Filter, NewJob, NewSchedule, RunJob};
 pub use target::{AddressError, Target};

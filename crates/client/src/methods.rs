@@ -1,6 +1,11 @@
 //! The methods of the table, typed.
 
+mod bus;
+mod circles;
 mod jobs;
+mod keys;
+mod nodes;
+mod overlay;
 mod runners;
 mod schedules;
 
@@ -36,4 +41,30 @@ pub const METHODS: &[&str] = &[
     "pause_schedule",
     "run_schedule",
     "delete_schedule",
+    "bus_call",
+    "bus_send",
+    "bus_result",
+    "mycelium_call",
+    "mycelium_send",
+    "mycelium_status",
+    "rpc.discover",
+    "fetch_nonce",
+    "authenticate",
+    "login",
+    "add_circle",
+    "remove_circle",
+    "list_circles",
+    "create_key",
+    "list_keys",
+    "remove_key",
+    "rotate_key",
+    "list_audit",
+    "heartbeat",
+    "node_info",
+    "list_nodes",
+    "get_node",
+    "call_node",
+    "allow_node",
+    "ban_node",
+    "remove_node",
 ];

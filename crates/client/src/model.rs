@@ -1,10 +1,11 @@
 //! What comes back, under the names of the method table. Of a job and a runner, members that a newer node adds are kept as they are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
+use hero_config::Secret;
 use hero_domain::{
-    CatchUp, CircleKey, ErrorKind, JobId, JobStatus, Overlap, Priority, RunnerId, RunnerState, ScheduleId,
-    ScriptType, Timestamp,
+    CatchUp, CircleKey, CircleLimits, ErrorKind, JobId, JobStatus, Overlap, OverlayKey, OverlayState,
+    Priority, RunnerId, RunnerState, ScheduleId, Scope, ScriptType, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,6 +140,90 @@ pub struct JobTemplate {
     pub priority: Priority,
     pub env_vars: BTreeMap<String, String>,
     pub retention: u32,
+}
+
+/// A circle that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Circle")]
+pub struct Circle {
+    pub public_key: CircleKey,
+    pub members: Vec<CircleKey>,
+    pub limits: CircleLimits,
+    pub is_configured: bool,
+    pub created_at: Option<Timestamp>,
+}
+
+/// What is known of an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::KeyInfo")]
+pub struct Key {
+    pub name: String,
+    pub scope: Scope,
+    pub circle: Option<CircleKey>,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// An API key that was just made: the only time that it is shown.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CreatedKey {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub key: Key,
+    /// The key itself.
+    pub secret: Secret,
+}
+
+/// One line of the record of who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::AuditEntry")]
+pub struct AuditEntry {
+    pub id: String,
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+}
+
+/// The answer of one twin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusReply {
+    /// The twin that was asked.
+    pub twin: u32,
+    /// The id that the bus gave the request to this twin.
+    pub uid: String,
+    /// What the service said, if that is text.
+    pub data: Option<String>,
+    /// What it said, if that is no text.
+    pub data_base64: Option<String>,
+    /// Why there is no answer of the service.
+    pub error: Option<String>,
+}
+
+/// A node in the Mycelium overlay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::OverlayStatus")]
+pub struct MyceliumStatus {
+    pub public_key: OverlayKey,
+    pub ip: Option<Ipv6Addr>,
+    pub subnet: String,
+    pub peers: u32,
+    pub topic: String,
+    pub message: Option<MyceliumMessage>,
+}
+
+/// A message that was sent without waiting for its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MyceliumMessage {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: OverlayState,
+    /// What came of the call; null as well while there is no answer.
+    pub result: Value,
+    /// The other node's own error.
+    pub error: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    CatchUp, ErrorKind, JobId, JobStatus, Overlap, Priority, ScheduleId, ScriptType, Timestamp,
+    CatchUp, ErrorKind, JobId, JobStatus, NodeTarget, Overlap, Priority, ScheduleId, ScriptType, Timestamp,
 };
 use serde::Serialize;
 
@@ -53,6 +53,9 @@ pub struct NewJob {
     /// The caller's own UUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
+    /// The node that is to run it, if not the one that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeTarget>,
 }
 
 impl NewJob {
@@ -74,6 +77,7 @@ impl NewJob {
             retry_backoff_ms: None,
             max_deliveries: None,
             id: None,
+            node: None,
         }
     }
 
@@ -108,6 +112,9 @@ pub struct RunJob {
     /// A second job with the same key in the same context is the first one. With it a lost answer is made good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The node that is to run it, if not the one that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeTarget>,
 }
 
 impl RunJob {
@@ -122,6 +129,7 @@ impl RunJob {
             context_id: None,
             env_vars: BTreeMap::new(),
             idempotency_key: None,
+            node: None,
         }
     }
 }
@@ -183,5 +191,40 @@ impl NewSchedule {
     /// A schedule with every option left out.
     pub fn new(cron: impl Into<String>, job: NewJob) -> Self {
         Self { cron: cron.into(), job, time_zone: None, overlap: None, catch_up: None, id: None }
+    }
+}
+
+/// A request to services of other twins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BusRequest {
+    /// The twins that are asked; each gives one answer.
+    pub twins: Vec<u32>,
+    /// The command, which names the service.
+    pub command: String,
+    /// What the service is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The same in base64, for what is no text; give one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    /// Seconds until a twin's answer is a timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u32>,
+    /// How often sending is tried again where a twin cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+}
+
+impl BusRequest {
+    /// A request with every option left out.
+    pub fn new(twins: Vec<u32>, command: impl Into<String>, data: impl Into<String>) -> Self {
+        Self {
+            twins,
+            command: command.into(),
+            data: Some(data.into()),
+            data_base64: None,
+            expires: None,
+            retries: None,
+        }
     }
 }

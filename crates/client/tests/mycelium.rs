@@ -5,7 +5,6 @@
 
 use std::{
     path::PathBuf,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,8 +14,8 @@ use hero_client::{
     mycelium::{Daemon, DaemonOptions, MessageState, Pushed},
 };
 use hero_testing::{
-    eventually,
-    mycelium::{FakeDaemon, FakeOverlay, Mood},
+    eventually, free_port,
+    mycelium::{FakeDaemon, FakeOverlay, Mood, RealDaemon},
 };
 use jsonrpsee::{
     core::{client::ClientT as _, client::Error as RpcError, rpc_params, traits::ToRpcParams},
@@ -40,43 +39,7 @@ struct Pair {
 #[allow(dead_code, reason = "kept, not read")]
 enum Kept {
     Fake(Vec<FakeDaemon>),
-    Real(Vec<Real>),
-}
-
-struct Real {
-    child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
-fn real(binary: &PathBuf, peers: &[String]) -> (Real, u16, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let [tcp, quic, rpc, rest] = [free_port(), free_port(), free_port(), free_port()];
-    let mut command = Command::new(binary);
-    command
-        .args(["--no-tun", "--disable-peer-discovery", "--disable-quic", "--silent"])
-        .arg("--key-file")
-        .arg(folder.path().join("key"))
-        .args(["--tcp-listen-port", &tcp.to_string(), "--quic-listen-port", &quic.to_string()])
-        .args(["--jsonrpc-addr", &format!("127.0.0.1:{rpc}"), "--api-addr", &format!("127.0.0.1:{rest}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if !peers.is_empty() {
-        command.arg("--peers").args(peers);
-    }
-    let child = command.spawn().unwrap();
-    (Real { child, _folder: folder }, rpc, format!("tcp://127.0.0.1:{tcp}"))
+    Real(Vec<RealDaemon>),
 }
 
 async fn fake() -> Pair {
@@ -109,9 +72,9 @@ async fn pair(urls: [String; 2], kept: Kept) -> Pair {
 async fn pairs() -> Vec<Pair> {
     let mut pairs = vec![fake().await];
     if let Some(binary) = std::env::var_os("HERO_MYCELIUM_BIN").map(PathBuf::from) {
-        let (first, first_rpc, peer) = real(&binary, &[]);
-        let (second, second_rpc, _) = real(&binary, &[peer]);
-        let urls = [first_rpc, second_rpc].map(|port| format!("http://127.0.0.1:{port}"));
+        let first = RealDaemon::start(&binary, &[]).unwrap();
+        let second = RealDaemon::start(&binary, &[first.peer()]).unwrap();
+        let urls = [first.url(), second.url()];
         pairs.push(pair(urls, Kept::Real(vec![first, second])).await);
     }
     pairs
@@ -367,7 +330,7 @@ async fn the_own_node_is_called_directly_and_so_is_one_without_a_daemon() {
     let own = Client::over_mycelium(pair.one.url(), pair.to_one.clone()).build().unwrap();
     let refused = own.whoami().await.unwrap_err();
     assert!(matches!(&refused, Error::Refused(words) if words.contains("fallback")), "{refused}");
-    for daemon in [pair.one.url().to_owned(), format!("http://127.0.0.1:{}", free_port())] {
+    for daemon in [pair.one.url().to_owned(), format!("http://127.0.0.1:{}", free_port().unwrap())] {
         let client =
             Client::over_mycelium(daemon, pair.to_one.clone()).fallback("http://127.0.0.1:9").build();
         let there = client.unwrap().call::<Value>("whoami", json!({})).await.unwrap_err();

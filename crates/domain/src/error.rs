@@ -103,6 +103,8 @@ reasons! {
     PrerequisiteNotFound = "PREREQUISITE_NOT_FOUND" => InvalidArgument,
     /// More members in a batch than one call may have.
     BatchTooLarge = "BATCH_TOO_LARGE" => InvalidArgument,
+    /// A request over the limit of the way that it came.
+    RequestTooLarge = "REQUEST_TOO_LARGE" => InvalidArgument,
     /// A page cursor that leads nowhere.
     CursorUnknown = "CURSOR_UNKNOWN" => InvalidArgument,
     /// A heartbeat that claims to come from the future, or from long ago.

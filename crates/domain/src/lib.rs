@@ -42,7 +42,9 @@ pub use node::{
     BeatOrder, Heartbeat, Machine, Node, NodeAnswer, NodeCall, NodeChange, NodeDecision, NodeFilter,
     NodePage, NodeSelector, NodeSort, NodeState, NodeTarget, SignedHeartbeat, Standing,
 };
-pub use overlay::{Destination, DestinationError, OverlayKey};
+pub use overlay::{
+    Destination, DestinationError, OverlayCall, OverlayKey, OverlayMessage, OverlayState, OverlayStatus,
+};
 pub use page::{JobFilter, JobPage};
 pub use runner::{Runner, RunnerState};
 pub use schedule::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleId};

@@ -1,6 +1,6 @@
 //! Nodes, as the explorer knows them: what they say of themselves, and whether they still say it.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -295,6 +295,22 @@ pub enum NodeSort {
     LastSeen,
 }
 
+impl NodeSort {
+    /// Which of two nodes stands first. No two are equal, since ids are not.
+    #[must_use]
+    pub fn compare(self, a: &Node, b: &Node) -> Ordering {
+        let by_id = || a.beat.node_id.cmp(&b.beat.node_id);
+        let load = |node: &Node| node.beat.machine.load / f64::from(node.beat.machine.cpus.max(1));
+        match self {
+            Self::NodeId => by_id(),
+            Self::Name => a.beat.name.cmp(&b.beat.name).then_with(by_id),
+            Self::FreeSlots => b.beat.free_slots().cmp(&a.beat.free_slots()).then_with(by_id),
+            Self::Load => load(a).total_cmp(&load(b)).then_with(by_id),
+            Self::LastSeen => b.last_seen.cmp(&a.last_seen).then_with(by_id),
+        }
+    }
+}
+
 /// Which nodes, in which order, how many.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -335,6 +351,34 @@ pub struct NodePage {
     /// The cursor of the next page; none: this was the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<NodeId>,
+}
+
+impl NodePage {
+    /// Nodes of a page that does not say how many.
+    pub const DEFAULT: usize = 100;
+    /// The most nodes of a page.
+    pub const LONGEST: usize = 1_000;
+
+    /// What several explorers know, as one page of at most `limit`: of a node that more than one has told of, the newest.
+    #[must_use]
+    pub fn merge(pages: Vec<Self>, sort: NodeSort, limit: usize) -> Self {
+        let total = pages.iter().map(|page| page.total).max().unwrap_or_default();
+        let more_follow = pages.iter().any(|page| page.next_cursor.is_some());
+        let mut newest: BTreeMap<NodeId, Node> = BTreeMap::new();
+        for node in pages.into_iter().flat_map(|page| page.nodes) {
+            let known = newest.get(&node.beat.node_id);
+            if known.is_none_or(|known| known.beat.order() < node.beat.order()) {
+                newest.insert(node.beat.node_id.clone(), node);
+            }
+        }
+        let mut nodes: Vec<Node> = newest.into_values().collect();
+        nodes.sort_unstable_by(|a, b| sort.compare(a, b));
+        let total = total.max(nodes.len() as u64);
+        let more_follow = more_follow || nodes.len() > limit;
+        nodes.truncate(limit);
+        let next_cursor = nodes.last().filter(|_| more_follow).map(|node| node.beat.node_id.clone());
+        Self { nodes, total, next_cursor }
+    }
 }
 
 /// What a node must have for a call. Among those that have it, the least busy one is taken.
@@ -441,7 +485,8 @@ pub enum NodeDecision {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heartbeat, NodeSelector};
+    use super::{Heartbeat, Node, NodePage, NodeSelector, NodeSort, NodeState, Standing};
+    use crate::Timestamp;
 
     fn beat() -> Heartbeat {
         serde_json::from_str(
@@ -474,6 +519,29 @@ mod tests {
     fn a_later_start_is_newer_than_any_counter() {
         let restarted = Heartbeat { started_at_ms: 6, counter: 1, ..beat() };
         assert!(restarted.order() > Heartbeat { counter: 1_000, ..beat() }.order());
+    }
+
+    #[test]
+    fn pages_of_several_explorers_are_one_with_the_newest_of_each_node() {
+        let node = |id: &str, counter: u64, busy: u32| Node {
+            beat: Heartbeat { node_id: id.parse().unwrap(), counter, busy, ..beat() },
+            state: NodeState::Alive,
+            standing: Standing::Known,
+            public_key: None,
+            first_seen: Timestamp::from_millis(0),
+            last_seen: Timestamp::from_millis(0),
+            history: Vec::new(),
+        };
+        let page = |nodes: Vec<Node>| NodePage { total: nodes.len() as u64, nodes, next_cursor: None };
+        let one = page(vec![node("a", 7, 0), node("b", 1, 3)]);
+        let other = page(vec![node("b", 2, 1), node("c", 1, 2)]);
+        let merged = NodePage::merge(vec![one.clone(), other.clone()], NodeSort::FreeSlots, 10);
+        let told: Vec<_> =
+            merged.nodes.iter().map(|it| (it.beat.node_id.as_str(), it.beat.counter)).collect();
+        assert_eq!(told, [("a", 7), ("b", 2), ("c", 1)]);
+        assert_eq!((merged.total, merged.next_cursor), (3, None));
+        let first = NodePage::merge(vec![one, other], NodeSort::NodeId, 2);
+        assert_eq!(first.next_cursor.unwrap().as_str(), "b", "more follow");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::NodeAnswer;
+
 /// A node's public key in the overlay: 64 lower-case hex characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OverlayKey(String);
@@ -25,6 +27,65 @@ pub enum Destination {
     Pk(OverlayKey),
 }
 
+/// A call to another node of the overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayCall {
+    /// Which node.
+    pub to: Destination,
+    /// The topic of its requests; none: the one that this node's own come in on.
+    pub topic: Option<String>,
+    /// The method.
+    pub method: String,
+    /// Its parameters as JSON text, an object or an array; none: without.
+    pub params: Option<String>,
+    /// What is brought to prove who calls; none: the params have it, or the node knows this one by its key.
+    pub secret: Option<String>,
+    /// How long the answer may take; none: the bridge's own bound.
+    pub timeout_ms: Option<u64>,
+}
+
+/// This node in the overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayStatus {
+    /// Its public key.
+    pub public_key: OverlayKey,
+    /// Its address.
+    pub ip: Option<Ipv6Addr>,
+    /// The network that is all its own.
+    pub subnet: String,
+    /// The peers that it has a living connection to.
+    pub peers: u32,
+    /// The topic that requests come in on.
+    pub topic: String,
+    /// The message that was asked about.
+    pub message: Option<OverlayMessage>,
+}
+
+/// A message that was sent without waiting for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayMessage {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: OverlayState,
+    /// What the other node answered, if it has.
+    pub answer: Option<NodeAnswer>,
+}
+
+/// Where a message of the overlay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlayState {
+    /// On its way.
+    Pending,
+    /// At the other node.
+    Received,
+    /// Given up: the other node was not reached in five minutes.
+    Aborted,
+    /// Nobody knows: no such message, or too long ago, or the daemon was restarted.
+    Unknown,
+}
+
 /// The text is neither a key nor an address of the overlay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -34,6 +95,18 @@ pub enum Destination {
 pub struct DestinationError {
     /// What was given.
     pub text: String,
+}
+
+impl Destination {
+    /// Whether it is the node with this key, or the one that has this address in its network.
+    #[must_use]
+    pub fn is_of(&self, key: &OverlayKey, ip: Option<Ipv6Addr>) -> bool {
+        match self {
+            Self::Pk(named) => named == key,
+            // Each node owns its /64.
+            Self::Ip(named) => ip.is_some_and(|ip| ip.segments()[..4] == named.segments()[..4]),
+        }
+    }
 }
 
 fn refused(text: &str) -> DestinationError {
@@ -101,6 +174,16 @@ as_text!(OverlayKey, Destination);
 #[cfg(test)]
 mod tests {
     use super::Destination;
+
+    #[test]
+    fn a_destination_is_the_node_that_owns_it() {
+        let of = |text: &str| text.parse::<Destination>().unwrap();
+        let key = |digit: &str| digit.repeat(64).parse().unwrap();
+        let ip = "48f:9bef:c2c1:d0c5::1".parse().ok();
+        assert!(of(&"a".repeat(64)).is_of(&key("a"), None) && !of(&"a".repeat(64)).is_of(&key("b"), ip));
+        assert!(of("48f:9bef:c2c1:d0c5::77").is_of(&key("a"), ip));
+        assert!(!of("48f:9bef:c2c1:d0c6::1").is_of(&key("a"), ip) && !of("400::1").is_of(&key("a"), None));
+    }
 
     #[test]
     fn a_node_is_a_key_or_an_address_of_the_overlay() {

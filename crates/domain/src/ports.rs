@@ -9,8 +9,8 @@ use std::{future::Future, time::Duration};
 use crate::{
     AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Job,
     JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule,
-    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, Proof, Result,
-    Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat,
+    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall,
+    OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -31,6 +31,8 @@ pub trait Ports: Send + Sync + 'static {
     type Keys: Keys;
     /// The nodes that it knows of.
     type Nodes: Nodes;
+    /// Other nodes over the Mycelium overlay.
+    type Overlay: Overlay;
 
     /// Its jobs.
     fn jobs(&self) -> &Self::Jobs;
@@ -52,6 +54,9 @@ pub trait Ports: Send + Sync + 'static {
 
     /// The nodes that it knows of.
     fn nodes(&self) -> &Self::Nodes;
+
+    /// Other nodes over the Mycelium overlay.
+    fn overlay(&self) -> &Self::Overlay;
 }
 
 /// Everything that can be asked of jobs.
@@ -230,6 +235,23 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Puts such messages back into their queues: those with these ids, or all. How many those were.
     fn requeue_dead(&self, caller: &Caller, ids: Vec<String>) -> impl Future<Output = Result<u64>> + Send;
+}
+
+/// Calls to other nodes over the Mycelium overlay. They travel in this node's name, so the caller needs the scope here
+/// that the method needs; for a method that is not ours, or another topic than this node's own, admin.
+pub trait Overlay: Send + Sync + 'static {
+    /// Calls another node and returns its answer as it is. A repeat is another call.
+    fn call(&self, caller: &Caller, call: OverlayCall) -> impl Future<Output = Result<NodeAnswer>> + Send;
+
+    /// Calls another node without waiting; the id to ask for the answer with. A repeat is another call.
+    fn send(&self, caller: &Caller, call: OverlayCall) -> impl Future<Output = Result<String>> + Send;
+
+    /// This node in the overlay, and where a message is that was sent.
+    fn status(
+        &self,
+        caller: &Caller,
+        message: Option<String>,
+    ) -> impl Future<Output = Result<OverlayStatus>> + Send;
 }
 
 /// Who a secret belongs to, who owns a key, and the keys themselves.

@@ -31,6 +31,10 @@ pub(crate) fn example(method: &str) -> Vec<Value> {
         "list_audit" => vec![json!(10)],
         "bus_call" | "bus_send" => vec![json!([12]), json!("echo"), json!("hello")],
         "bus_result" => vec![json!("0193e2d07c7a7b0e8f8e0123456789ab")],
+        "mycelium_call" | "mycelium_send" => {
+            vec![json!("mycelium://[56d:524:53e6:1e4b::1]"), json!("whoami")]
+        }
+        "mycelium_status" => vec![json!("2803221ec00bf0ea")],
         "heartbeat" => vec![json!({
             "node_id": "kitchen", "started_at_ms": 1_795_262_400_000_u64, "counter": 1, "sent_at_ms": 1_795_262_410_000_u64,
             "interval_ms": 10_000,

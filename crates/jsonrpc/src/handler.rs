@@ -20,10 +20,11 @@ use crate::{
     keys,
     method::{Method, method},
     nodes,
-    openrpc::openrpc,
+    openrpc::{openrpc, openrpc_of_explorer},
+    overlay,
     params::{
-        DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams, PlayParams,
-        RunJobParams, RunnerIdParams, WaitParams, parse,
+        DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams,
+        OutputParams, PlayParams, RunJobParams, RunnerIdParams, WaitParams, parse,
     },
     schedules,
     view::{ExplanationView, JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
@@ -34,6 +35,8 @@ use crate::{
 pub struct Options {
     /// Bytes of log text that one get_job_logs returns; what is beyond is cut, and the text says so.
     pub max_logs_bytes: usize,
+    /// Bytes of an output that one answer carries; of a larger one the caller is told how to fetch it in parts.
+    pub max_output_bytes: usize,
     /// Bytes of log text that are asked of the port at a time.
     pub log_page_bytes: usize,
     /// How long somebody who proves nothing waits for the refusal.
@@ -46,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_logs_bytes: 4 << 20,
+            max_output_bytes: 10 << 20,
             log_page_bytes: 1 << 20,
             failure_delay: Duration::from_millis(250),
             follows_jobs: true,
@@ -90,6 +94,9 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("bus_call", bus::bus_call);
     table.add("bus_send", bus::bus_send);
     table.add("bus_result", bus::bus_result);
+    table.add("mycelium_call", overlay::mycelium_call);
+    table.add("mycelium_send", overlay::mycelium_send);
+    table.add("mycelium_status", overlay::mycelium_status);
     table.add("rpc.discover", discover);
     table.add("fetch_nonce", circles::fetch_nonce);
     table.add("authenticate", circles::authenticate);
@@ -112,6 +119,7 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
 pub fn node_module<N: Nodes>(nodes: N) -> RpcModule<()> {
     let mut table = Table { face: Arc::new(OnlyNodes(nodes)), module: RpcModule::new(()) };
     table.add_nodes();
+    table.add("rpc.discover", discover_nodes);
     table.module
 }
 
@@ -171,6 +179,19 @@ impl<N: Nodes> Fleet for OnlyNodes<N> {
         false
     }
 }
+
+/// The methods of an explorer.
+const NODE_METHODS: &[&str] = &[
+    "rpc.discover",
+    "heartbeat",
+    "node_info",
+    "list_nodes",
+    "get_node",
+    "call_node",
+    "allow_node",
+    "ban_node",
+    "remove_node",
+];
 
 struct Table<F> {
     face: Arc<F>,
@@ -272,7 +293,10 @@ fn respond<T: Serialize + Clone>(
 fn too_large(max_bytes: usize) -> ApiError {
     ApiError::new(
         Reason::ResponseTooLarge,
-        format!("the result does not fit into a response of {max_bytes} bytes; ask for less at a time"),
+        format!(
+            "the result does not fit into a response of {max_bytes} bytes; ask for less at a time (get_job_output takes \
+             an offset and a length)"
+        ),
     )
 }
 
@@ -302,6 +326,14 @@ async fn discover<P: Ports>(_: Arc<Face<P>>, _: Session, _: NoParams) -> Result<
     Ok(openrpc())
 }
 
+async fn discover_nodes<N: Nodes>(
+    _: Arc<OnlyNodes<N>>,
+    _: Session,
+    _: NoParams,
+) -> Result<serde_json::Value, Failure> {
+    Ok(openrpc_of_explorer(NODE_METHODS))
+}
+
 async fn play<P: Ports>(
     face: Arc<Face<P>>,
     session: Session,
@@ -328,7 +360,10 @@ async fn run<P: Ports>(face: &Face<P>, session: &Session, mut job: JobParams) ->
     let script_type = job.script_type;
     // Without a bound from here, the supervisor's own applies: run time and an allowance for the queue.
     match face.jobs().run(session.caller(), job.into_job(session), None).await {
-        Ok(job) => output_of(job),
+        Ok(job) => {
+            fits(face, &job)?;
+            output_of(job)
+        }
         Err(error) => Err(explain_wait(face, session, script_type, error).await.into()),
     }
 }
@@ -422,7 +457,9 @@ async fn wait_job<P: Ports>(
     params: WaitParams,
 ) -> Result<JobView, Failure> {
     let wait = params.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    Ok(face.jobs().wait(session.caller(), params.job_id, wait).await?.into())
+    let job = face.jobs().wait(session.caller(), params.job_id, wait).await?;
+    fits(&face, &job)?;
+    Ok(job.into())
 }
 
 async fn get_job<P: Ports>(
@@ -430,7 +467,23 @@ async fn get_job<P: Ports>(
     session: Session,
     params: JobIdParams,
 ) -> Result<JobView, Failure> {
-    Ok(face.jobs().get(session.caller(), params.job_id).await?.into())
+    let job = face.jobs().get(session.caller(), params.job_id).await?;
+    fits(&face, &job)?;
+    Ok(job.into())
+}
+
+/// Fails when no answer carries the job's output, and says how it is fetched then.
+fn fits<P>(face: &Face<P>, job: &Job) -> Result<(), ApiError> {
+    let (bytes, most) = (job.output.as_ref().map_or(0, String::len), face.options.max_output_bytes);
+    if bytes <= most {
+        return Ok(());
+    }
+    let words = format!(
+        "the output of job {} has {bytes} bytes, and an answer carries {most}; get_job_output fetches it in parts, with \
+         an offset and a length in characters",
+        job.id
+    );
+    Err(ApiError::new(Reason::ResponseTooLarge, words).with_job(job.id))
 }
 
 async fn get_job_status<P: Ports>(
@@ -444,9 +497,11 @@ async fn get_job_status<P: Ports>(
 async fn get_job_output<P: Ports>(
     face: Arc<Face<P>>,
     session: Session,
-    params: JobIdParams,
+    params: OutputParams,
 ) -> Result<String, Failure> {
-    let job = face.jobs().get(session.caller(), params.job_id).await?;
+    let mut job = face.jobs().get(session.caller(), params.job_id).await?;
+    job.output = job.output.map(|output| params.part_of(output));
+    fits(&face, &job)?;
     if job.status.is_ended() { output_of(job) } else { Err(no_output(&job).into()) }
 }
 

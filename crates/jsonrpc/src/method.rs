@@ -155,8 +155,12 @@ methods! {
         "The whole job.";
     "get_job_status" (JOB_ID) -> "JobStatus", USER, ANSWERS,
         "Where a job is.";
-    "get_job_output" (JOB_ID) -> "string", USER, ANSWERS,
-        "What came out of a finished job.";
+    "get_job_output" (&[
+        required("job_id", "string"),
+        optional("offset", "integer"),
+        optional("length", "integer"),
+    ]) -> "string", USER, ANSWERS,
+        "What came out of a finished job, or a part of it: so many characters from there on.";
     "get_job_logs" (JOB_ID) -> "JobLogsResult", USER, ANSWERS,
         "What a job has logged so far.";
     "list_jobs" (&[optional("filter", "JobFilter")]) -> "string[]", USER, ANSWERS,
@@ -216,6 +220,23 @@ methods! {
         "Asks services of twins over the message bus; returns the id to ask for the answers with.";
     "bus_result" (&[required("id", "string")]) -> "BusReply[]", Rule::Node(Scope::User), ANSWERS,
         "The answers to a bus_send that have come.";
+    "mycelium_call" (&[
+        required("destination", "string"),
+        required("method", "string"),
+        optional("params", "any"),
+        optional("timeout_ms", "integer"),
+        optional("topic", "string"),
+    ]) -> "any", Rule::Node(Scope::User), WAITS,
+        "Calls a method of another node over the Mycelium overlay; its answer as it is.";
+    "mycelium_send" (&[
+        required("destination", "string"),
+        required("method", "string"),
+        optional("params", "any"),
+        optional("topic", "string"),
+    ]) -> "string", Rule::Node(Scope::User), ANSWERS,
+        "The same without waiting; returns the id of the message, to ask for the answer with.";
+    "mycelium_status" (&[optional("id", "string")]) -> "MyceliumStatus", Rule::Node(Scope::User), ANSWERS,
+        "This node in the overlay, and where a message is, with its answer once that has come.";
 
     "rpc.discover" (&[]) -> "object", Rule::Guest, ANSWERS,
         "This very list, as an OpenRPC document.";

@@ -11,15 +11,27 @@ const OPENRPC: &str = "1.3.2";
 /// The document: every method, who may call it, its parameters, an example and the errors that it may fail with.
 #[must_use]
 pub fn openrpc() -> Value {
+    let about = "Runs scripts as jobs. JSON-RPC 2.0 over HTTP POST and WebSocket, at / and at /{circle_pk}.";
+    document("Hero", about, METHODS.iter().collect())
+}
+
+/// The document of an explorer, which has these methods alone.
+pub(crate) fn openrpc_of_explorer(names: &[&str]) -> Value {
+    let about = "Knows which nodes exist, and passes calls on to them. JSON-RPC 2.0 over a unix socket, TCP or TLS: as \
+                 HTTP POST, over a WebSocket, and as raw lines when the first byte is { or [.";
+    document("Hero explorer", about, METHODS.iter().filter(|method| names.contains(&method.name)).collect())
+}
+
+fn document(title: &str, about: &str, methods: Vec<&Method>) -> Value {
     json!({
         "openrpc": OPENRPC,
         "info": {
-            "title": "Hero",
+            "title": title,
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Runs scripts as jobs. JSON-RPC 2.0 over HTTP POST and WebSocket, at / and at /{circle_pk}.",
+            "description": about,
             "license": {"name": "Apache-2.0"},
         },
-        "methods": METHODS.iter().map(method).collect::<Vec<_>>(),
+        "methods": methods.into_iter().map(method).collect::<Vec<_>>(),
         "components": {"schemas": schemas(), "errors": errors()},
     })
 }
@@ -108,6 +120,11 @@ const SHAPES: &[(&str, &str)] = &[
         "name: string, scope: Scope, circle: string|null, created_by: string, created_at: string, \
         last_used_at: string|null, secret: string",
     ),
+    (
+        "MyceliumStatus",
+        "public_key: string, ip: string|null, subnet: string, peers: integer, topic: string, message: MyceliumMessage|null",
+    ),
+    ("MyceliumMessage", "id: string, state: MyceliumState, result: any, error: any"),
     ("AuditEntry", "id: string, at: string, actor: string, action: string, subject: string"),
 ];
 
@@ -115,6 +132,7 @@ const SHAPES: &[(&str, &str)] = &[
 const WORDS: &[(&str, &[&str])] = &[
     ("ScriptType", &["OSIS", "SAL", "V", "Python"]),
     ("Scope", &["admin", "user", "register"]),
+    ("MyceliumState", &["pending", "received", "aborted", "unknown"]),
     ("Priority", &["low", "normal", "high"]),
     ("JobStatus", &["Dispatched", "WaitingForPrerequisites", "Started", "Error", "Finished"]),
 ];
@@ -182,7 +200,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::openrpc;
+    use super::{openrpc, openrpc_of_explorer};
     use crate::METHODS;
 
     /// Every `$ref` below a value.
@@ -215,6 +233,19 @@ mod tests {
         for path in found {
             let pointer = path.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{path} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn an_explorer_tells_of_its_own_methods_only() {
+        let document = openrpc_of_explorer(&["list_nodes", "rpc.discover"]);
+        let names: Vec<_> =
+            document["methods"].as_array().unwrap().iter().map(|method| &method["name"]).collect();
+        assert_eq!(names, ["rpc.discover", "list_nodes"]);
+        let mut found = BTreeSet::new();
+        refs(&document, &mut found);
+        for path in found {
+            assert!(document.pointer(path.strip_prefix('#').unwrap()).is_some(), "{path} leads nowhere");
         }
     }
 

@@ -135,6 +135,27 @@ pub(crate) struct JobIdParams {
     pub(crate) job_id: JobId,
 }
 
+/// The part of an output: both count characters, so that no part ends within one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutputParams {
+    pub(crate) job_id: JobId,
+    #[serde(default)]
+    pub(crate) offset: Option<usize>,
+    #[serde(default)]
+    pub(crate) length: Option<usize>,
+}
+
+impl OutputParams {
+    /// That part of the text, empty behind its end.
+    pub(crate) fn part_of(&self, text: String) -> String {
+        if self.offset.is_none() && self.length.is_none() {
+            return text;
+        }
+        text.chars().skip(self.offset.unwrap_or_default()).take(self.length.unwrap_or(usize::MAX)).collect()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunnerIdParams {

@@ -246,6 +246,58 @@ async fn a_failed_script_is_told_with_its_job_and_output() {
 }
 
 #[tokio::test]
+async fn an_output_is_fetched_in_parts_of_characters() {
+    let rpc = Rpc::new();
+    let id = rpc.ok("submit_job", json!([{"script": "größer", "script_type": "OSIS"}])).await;
+    for (params, part) in [
+        (json!([id, 0, 3]), "grö"),
+        (json!([id, 3, 3]), "ßer"),
+        (json!([id, 6, 3]), ""),
+        (json!([id, 4]), "er"),
+        (json!({"job_id": id, "length": 1}), "g"),
+    ] {
+        assert_eq!(rpc.ok("get_job_output", params.clone()).await, part, "{params}");
+    }
+    let error = rpc.err("get_job_output", json!([id, -1])).await;
+    assert_eq!(error["data"]["field"], "offset", "{error}");
+
+    let large =
+        rpc.ok("submit_job", json!([{"script": format!("large {}", 11 << 20), "script_type": "OSIS"}])).await;
+    for method in ["get_job_output", "get_job", "wait_job"] {
+        let error = rpc.err(method, json!([large])).await;
+        assert_eq!(
+            (&error["data"]["reason"], &error["data"]["job_id"]),
+            (&json!("RESPONSE_TOO_LARGE"), &large)
+        );
+        assert!(error["message"].as_str().unwrap().contains("get_job_output fetches it in parts"), "{error}");
+    }
+    let part = rpc.ok("get_job_output", json!([large, 11 << 20, 5])).await;
+    assert_eq!(part, "");
+    let error = rpc.err("run_job", json!([format!("large {}", 11 << 20), "OSIS"])).await;
+    assert!(error["data"]["job_id"].is_string(), "who waited can fetch it: {error}");
+}
+
+#[tokio::test]
+async fn other_nodes_of_the_overlay_are_called_and_their_answers_passed_back() {
+    let rpc = Rpc::new();
+    let to = format!("mycelium://{}", "cd".repeat(32));
+    rpc.node.answer_next(NodeAnswer::Result(r#"{"a": 1}"#.into()));
+    assert_eq!(rpc.ok("mycelium_call", json!([to, "get_job", ["j"]])).await, json!({"a": 1}));
+    rpc.node.answer_next(NodeAnswer::Error(r#"{"code": 77, "message": "no vm"}"#.into()));
+    let error = rpc.err("mycelium_call", json!({"destination": to, "method": "vm_list"})).await;
+    assert_eq!((&error["code"], &error["message"]), (&json!(77), &json!("no vm")), "as it came");
+    let id = rpc.ok("mycelium_send", json!([to, "whoami"])).await;
+    rpc.node.answer_next(NodeAnswer::Result("null".into()));
+    let status = rpc.ok("mycelium_status", json!([id])).await;
+    assert_eq!(status["message"], json!({"id": id, "state": "received", "result": null, "error": null}));
+    assert_eq!(rpc.ok("mycelium_status", json!([])).await["message"], json!(null));
+    let error = rpc.err("mycelium_call", json!(["10.0.0.7", "whoami"])).await;
+    assert_eq!(error["data"]["field"], "destination", "{error}");
+    let called = format!("mycelium_call {to} get_job");
+    assert_eq!(rpc.node.calls().first(), Some(&called));
+}
+
+#[tokio::test]
 async fn output_before_the_end_is_a_conflict() {
     let rpc = Rpc::new();
     let id = rpc.ok("submit_job", json!([{"script": "endless", "script_type": "OSIS"}])).await;

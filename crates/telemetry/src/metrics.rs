@@ -129,6 +129,8 @@ pub struct Metrics {
     pub overlay_requests: Counter,
     /// See [`names::OVERLAY_REPLIES`].
     pub overlay_replies: Counter,
+    /// See [`names::OVERLAY_CALLS`].
+    pub overlay_calls: Counter,
 }
 
 impl Metrics {
@@ -171,6 +173,7 @@ impl Metrics {
             task_restarts: counter(names::TASK_RESTARTS, "{restart}", "Background tasks started again"),
             overlay_requests: counter(names::OVERLAY_REQUESTS, "{message}", "Messages of the overlay"),
             overlay_replies: counter(names::OVERLAY_REPLIES, "{message}", "Answers over the overlay"),
+            overlay_calls: counter(names::OVERLAY_CALLS, "{call}", "Calls over the overlay"),
         }
     }
 }

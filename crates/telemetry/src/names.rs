@@ -52,6 +52,8 @@ pub const TASK_RESTARTS: &str = "hero.task.restarts";
 pub const OVERLAY_REQUESTS: &str = "hero.overlay.requests";
 /// Answers that went out over the overlay, by what became of them.
 pub const OVERLAY_REPLIES: &str = "hero.overlay.replies";
+/// Calls to other nodes over the overlay, by what became of them.
+pub const OVERLAY_CALLS: &str = "hero.overlay.calls";
 /// Resident memory, in bytes.
 pub const PROCESS_MEMORY: &str = "process.memory.usage";
 /// Open file descriptors.

@@ -13,9 +13,9 @@ use hero_domain::{
     ApiError, AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage,
     ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream,
     Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter,
-    NodeId, NodePage, NodeTarget, Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
-    SignedHeartbeat, Timestamp,
-    ports::{Bus, Circles, Jobs, Keys, Nodes, Ports, Runners, Schedules},
+    NodeId, NodePage, NodeTarget, OverlayCall, OverlayKey, OverlayMessage, OverlayState, OverlayStatus,
+    Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp,
+    ports::{Bus, Circles, Jobs, Keys, Nodes, Overlay, Ports, Runners, Schedules},
 };
 
 /// The ports of a made-up node. Clones are the same node.
@@ -36,6 +36,7 @@ struct State {
     errors: VecDeque<ApiError>,
     calls: Vec<String>,
     submitted: Vec<NewJob>,
+    by_key: BTreeMap<String, JobId>,
     delay: Duration,
     clock_ms: i64,
 }
@@ -137,11 +138,15 @@ impl FakeNode {
 impl State {
     fn create(&mut self, job: NewJob) -> Result<JobId> {
         job.validate(&hero_domain::JobLimits::default())?;
+        if let Some(id) = job.idempotency_key.as_ref().and_then(|key| self.by_key.get(key)) {
+            return Ok(*id);
+        }
         let id = job.id.unwrap_or_else(JobId::mint);
         if self.jobs.contains_key(&id) {
             return Err(ApiError::new(Reason::JobExists, format!("job {id} exists")).with_job(id));
         }
         self.submitted.push(job.clone());
+        self.by_key.extend(job.idempotency_key.clone().map(|key| (key, id)));
         self.clock_ms += 1;
         self.jobs.insert(id, stored(id, job, Timestamp::from_millis(self.clock_ms)));
         Ok(id)
@@ -181,6 +186,11 @@ impl State {
         }
         job.finished_at = Some(job.created_at);
         Ok(())
+    }
+
+    /// Starts it, unless it was: a repeat with its idempotency key.
+    fn start_once(&mut self, caller: &Caller, id: JobId) -> Result<()> {
+        if self.get(caller, id)?.queued_at.is_some() { Ok(()) } else { self.start(caller, id) }
     }
 
     /// Starts it again; it ends as its script says, unless that was `fail`: this time it does not.
@@ -253,6 +263,7 @@ impl Ports for FakeNode {
     type Circles = Self;
     type Keys = Self;
     type Nodes = Self;
+    type Overlay = Self;
 
     fn jobs(&self) -> &Self {
         self
@@ -279,6 +290,10 @@ impl Ports for FakeNode {
     }
 
     fn nodes(&self) -> &Self {
+        self
+    }
+
+    fn overlay(&self) -> &Self {
         self
     }
 }
@@ -346,7 +361,7 @@ impl Jobs for FakeNode {
         let mut ids = Vec::with_capacity(jobs.len());
         for job in jobs {
             let id = state.create(job)?;
-            state.start(caller, id)?;
+            state.start_once(caller, id)?;
             ids.push(id);
         }
         Ok(ids)
@@ -356,7 +371,7 @@ impl Jobs for FakeNode {
         self.enter("run").await?;
         let mut state = self.lock();
         let id = state.create(job)?;
-        state.start(caller, id)?;
+        state.start_once(caller, id)?;
         state.ended(caller, id)
     }
 
@@ -626,6 +641,33 @@ impl Bus for FakeNode {
     async fn requeue_dead(&self, _: &Caller, _: Vec<String>) -> Result<u64> {
         self.enter("bus_requeue_dead").await?;
         Ok(0)
+    }
+}
+
+/// An overlay whose nodes answer as those that are called by `call_node`. There is one id for all that was sent.
+impl Overlay for FakeNode {
+    async fn call(&self, _: &Caller, call: OverlayCall) -> Result<NodeAnswer> {
+        self.enter(&format!("mycelium_call {} {}", call.to, call.method)).await?;
+        Ok(self.lock().answers.pop_front().unwrap_or_else(|| NodeAnswer::Result("null".to_owned())))
+    }
+
+    async fn send(&self, _: &Caller, call: OverlayCall) -> Result<String> {
+        self.enter(&format!("mycelium_send {} {}", call.to, call.method)).await?;
+        Ok("0123456789abcdef".to_owned())
+    }
+
+    async fn status(&self, _: &Caller, message: Option<String>) -> Result<OverlayStatus> {
+        self.enter("mycelium_status").await?;
+        let key: std::result::Result<OverlayKey, _> = "ab".repeat(32).parse();
+        let answer = self.lock().answers.pop_front();
+        Ok(OverlayStatus {
+            public_key: key.map_err(|error| ApiError::internal(error.to_string()))?,
+            ip: "56d::1".parse().ok(),
+            subnet: "56d::/64".to_owned(),
+            peers: 1,
+            topic: "supervisor.rpc".to_owned(),
+            message: message.map(|id| OverlayMessage { id, state: OverlayState::Received, answer }),
+        })
     }
 }
 

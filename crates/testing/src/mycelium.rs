@@ -6,6 +6,7 @@
 mod api;
 mod http;
 mod network;
+mod real;
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -16,6 +17,7 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::network::Network;
+pub use self::real::RealDaemon;
 
 /// An overlay. Clones are the same one.
 #[derive(Clone, Default)]

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use hero_domain::{ApiError, Caller, Node, NodeAnswer, NodeCall, Reason, Result, Scope, Standing};
-use hero_jsonrpc::method;
+use hero_domain::{
+    ApiError, Caller, Destination, ErrorCode, Node, NodeAnswer, NodeCall, NodeId, OverlayCall, Reason,
+    Result, Scope, Standing, ports::Overlay as _,
+};
+use hero_jsonrpc::{answer, method, question};
+use hero_proto::GrpcOverlay;
 use hero_runtime::{
     Address,
     listen::{LineError, Peers},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::config::CallsConfig;
 
@@ -17,26 +19,24 @@ use crate::config::CallsConfig;
 #[derive(Debug)]
 pub(crate) struct Caretaker {
     pub(crate) peers: Peers,
+    /// The way to nodes that no address leads to.
+    pub(crate) overlay: GrpcOverlay,
     pub(crate) config: CallsConfig,
 }
 
-#[derive(Serialize)]
-struct Question<'a> {
-    jsonrpc: &'static str,
-    id: u8,
-    method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
+/// Where a node says that it can be called.
+enum Way {
+    Socket(Address),
+    Overlay(Destination),
 }
 
-#[derive(Deserialize)]
-struct Reply<'a> {
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
+impl Way {
+    fn read(text: &str) -> Option<Self> {
+        match text.starts_with("mycelium://") {
+            true => text.parse().ok().map(Self::Overlay),
+            false => text.parse().ok().map(Self::Socket),
+        }
+    }
 }
 
 /// Why a node was not asked, or has no answer.
@@ -82,31 +82,72 @@ impl Caretaker {
         if node.standing == Standing::Banned {
             return Err(Failed::Unasked(ApiError::new(Reason::NodeBanned, format!("node {id} is banned"))));
         }
-        let params = call.params.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
-        let params = params.map_err(|error| {
-            let error = ApiError::new(Reason::InvalidParams, error.to_string()).with_field("params");
-            Failed::Asked(error)
-        })?;
         let secret = self.config.secret.as_ref().map(hero_config::Secret::expose);
-        let question = Question { jsonrpc: "2.0", id: 1, method: &call.method, params, secret };
-        let line =
-            serde_json::to_string(&question).map_err(|error| Failed::Asked(ApiError::internal(error)))?;
-        let time = self.time(call);
+        let line = question(&call.method, call.params.as_deref(), secret).map_err(Failed::Asked)?;
         let mut why = format!("node {id} has told no address that it can be called at");
-        for address in node.beat.addresses.iter().filter_map(|text| text.parse::<Address>().ok()) {
-            match self.peers.ask(&address, &line, time).await {
-                Ok(answer) => return self.read(id, &address, &answer),
-                Err(LineError::Connect(error)) => {
-                    tracing::debug!(node = %id, %address, %error, "a node cannot be reached");
-                    why = format!("node {id} cannot be reached at {address}: {error}");
+        for text in &node.beat.addresses {
+            let answered = match Way::read(text) {
+                Some(Way::Socket(address)) => self.ask(id, &address, &line, call).await,
+                Some(Way::Overlay(to)) => self.ask_over(id, to, call).await,
+                None => continue,
+            };
+            match answered {
+                Err(Failed::Unasked(error)) if error.code() == ErrorCode::Unavailable => {
+                    tracing::debug!(node = %id, address = text, %error, "a node cannot be reached");
+                    error.message().clone_into(&mut why);
                 }
-                Err(error @ LineError::Resting { .. }) => {
-                    why = format!("node {id} at {address} is left alone for a moment: {error}");
-                }
-                Err(error) => return Err(failed(id, error)),
+                answered => return answered,
             }
         }
         Err(Failed::Unasked(ApiError::new(Reason::NodeUnavailable, why).with_retry_after_ms(1_000)))
+    }
+
+    /// Asks over a socket.
+    async fn ask(
+        &self,
+        id: &NodeId,
+        address: &Address,
+        line: &str,
+        call: &NodeCall,
+    ) -> Result<NodeAnswer, Failed> {
+        let unasked = |words: String| Failed::Unasked(ApiError::new(Reason::NodeUnavailable, words));
+        match self.peers.ask(address, line, self.time(call)).await {
+            Ok(said) => answer(&said).ok_or_else(|| {
+                self.peers.distrust(address);
+                let words = format!("node {id} answered with something that is no JSON-RPC response");
+                Failed::Asked(ApiError::new(Reason::NodeUnavailable, words))
+            }),
+            Err(LineError::Connect(error)) => {
+                Err(unasked(format!("node {id} cannot be reached at {address}: {error}")))
+            }
+            Err(error @ LineError::Resting { .. }) => {
+                Err(unasked(format!("node {id} at {address} is left alone for a moment: {error}")))
+            }
+            Err(error) => Err(failed(id, error)),
+        }
+    }
+
+    /// Asks over Mycelium, in the name of this explorer's own node.
+    async fn ask_over(&self, id: &NodeId, to: Destination, call: &NodeCall) -> Result<NodeAnswer, Failed> {
+        let call = OverlayCall {
+            to,
+            topic: None,
+            method: call.method.clone(),
+            params: call.params.clone(),
+            secret: self.config.secret.as_ref().map(|secret| secret.expose().to_owned()),
+            timeout_ms: u64::try_from(self.time(call).as_millis()).ok(),
+        };
+        // Whether the caller may was checked when it came in.
+        self.overlay.call(&Caller::local(), call).await.map_err(|error| {
+            let words = format!("node {id} over Mycelium: {}", error.message());
+            match error.reason() {
+                Reason::UpstreamUnavailable => Failed::Unasked(ApiError::new(Reason::NodeUnavailable, words)),
+                reason @ Reason::TooManyRequests => {
+                    Failed::Unasked(ApiError::new(reason, words).with_retry_after_ms(100))
+                }
+                reason => Failed::Asked(ApiError::new(reason, words)),
+            }
+        })
     }
 
     /// How long it may take: what the caller says within the bound, else by what is called.
@@ -115,25 +156,9 @@ impl Caretaker {
         let default = if waits { self.config.wait_timeout_ms } else { self.config.call_timeout_ms };
         Duration::from_millis(call.timeout_ms.unwrap_or(default).min(self.config.wait_timeout_ms))
     }
-
-    fn read(&self, id: &hero_domain::NodeId, address: &Address, answer: &str) -> Result<NodeAnswer, Failed> {
-        // serde would take an array for the members in their order.
-        let object = if answer.trim_start().starts_with('{') { answer } else { "" };
-        match serde_json::from_str(object) {
-            Ok(Reply { error: Some(error), .. }) => Ok(NodeAnswer::Error(error.get().to_owned())),
-            Ok(Reply { result: Some(result), .. }) => Ok(NodeAnswer::Result(result.get().to_owned())),
-            // serde takes a null for nothing; a result may well be one.
-            Ok(_) if answer.contains("\"result\"") => Ok(NodeAnswer::Result("null".to_owned())),
-            _ => {
-                self.peers.distrust(address);
-                let words = format!("node {id} answered with something that is no JSON-RPC response");
-                Err(Failed::Asked(ApiError::new(Reason::NodeUnavailable, words)))
-            }
-        }
-    }
 }
 
-fn failed(id: &hero_domain::NodeId, error: LineError) -> Failed {
+fn failed(id: &NodeId, error: LineError) -> Failed {
     let words = format!("node {id}: {error}");
     let reason = match error {
         LineError::Late => Reason::NodeTimeout,

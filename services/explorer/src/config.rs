@@ -27,6 +27,9 @@ pub struct ExplorerConfig {
     pub tcp: Option<Address>,
     /// Where gRPC is served. Whoever can connect is believed to be a gateway, so keep it to those.
     pub listen: Address,
+    /// Where the mycelium-bridge of this machine serves gRPC, for nodes that only the overlay leads to; none: they are
+    /// not called.
+    pub mycelium_bridge: Option<Address>,
     /// The secrets that callers over the network bring; see also `insecure_no_auth`.
     pub secrets: Secrets,
     /// Let callers over the network do everything without a secret. Without it they may send heartbeats and look.
@@ -61,6 +64,7 @@ impl Default for ExplorerConfig {
             socket: Address::Unix(SOCKET.into()),
             tcp: None,
             listen: Address::loopback(8083),
+            mycelium_bridge: None,
             secrets: Secrets::default(),
             insecure_no_auth: false,
             allow_unsigned: false,

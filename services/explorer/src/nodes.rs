@@ -6,8 +6,8 @@ use std::{
 };
 
 use hero_domain::{
-    ApiError, Caller, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeSelector,
-    NodeTarget, Reason, Result, Scope, SignedHeartbeat, Standing, Timestamp, ports::Nodes,
+    ApiError, Caller, Destination, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage,
+    NodeSelector, NodeTarget, Reason, Result, Scope, SignedHeartbeat, Standing, Timestamp, ports::Nodes,
 };
 use hero_runtime::Address;
 use parking_lot::Mutex;
@@ -50,6 +50,12 @@ impl KnownNodes {
         let refuse =
             |words: String| Err(ApiError::new(Reason::InvalidParams, words).with_field("beat.addresses"));
         for text in addresses.iter() {
+            if text.starts_with("mycelium://") {
+                match text.parse::<Destination>() {
+                    Ok(_) => continue,
+                    Err(error) => return refuse(error.to_string()),
+                }
+            }
             let address: Address = match text.parse() {
                 Ok(address) => address,
                 Err(error) => return refuse(format!("{error}")),

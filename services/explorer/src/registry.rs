@@ -1,22 +1,16 @@
 //! The nodes in memory: heard, judged, listed, chosen.
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use hero_domain::{
-    ApiError, Heartbeat, Node, NodeChange, NodeFilter, NodeId, NodePage, NodeSelector, NodeSort, NodeState,
-    Reason, Result, Standing, Timestamp,
+    ApiError, Heartbeat, Node, NodeChange, NodeFilter, NodeId, NodePage, NodeSelector, NodeState, Reason,
+    Result, Standing, Timestamp,
 };
 
 use crate::{beat::unsigned, config::HeartbeatsConfig};
-
-/// Nodes of a page that does not say how many.
-const DEFAULT_PAGE: usize = 100;
-/// The most nodes of a page.
-const LONGEST_PAGE: usize = 1_000;
 
 /// Every node that is known.
 #[derive(Debug)]
@@ -240,15 +234,15 @@ impl Registry {
                 )
                 .with_field("filter.cursor")
             })?;
-            found.retain(|node| compare(sort, last, node).is_lt());
+            found.retain(|node| sort.compare(last, node).is_lt());
         }
-        let limit = filter.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LONGEST_PAGE);
+        let limit = filter.limit.unwrap_or(NodePage::DEFAULT).clamp(1, NodePage::LONGEST);
         let has_more = found.len() > limit;
         if has_more {
-            found.select_nth_unstable_by(limit - 1, |a, b| compare(sort, a, b));
+            found.select_nth_unstable_by(limit - 1, |a, b| sort.compare(a, b));
             found.truncate(limit);
         }
-        found.sort_unstable_by(|a, b| compare(sort, a, b));
+        found.sort_unstable_by(|a, b| sort.compare(a, b));
         let next_cursor = found.last().filter(|_| has_more).map(|node| node.beat.node_id.clone());
         Ok(NodePage { nodes: found.into_iter().cloned().collect(), total, next_cursor })
     }
@@ -332,20 +326,6 @@ pub(crate) fn not_found(id: &NodeId) -> ApiError {
         format!("there is no node {id}; list_nodes names those that are known"),
     )
     .with_field("node_id")
-}
-
-fn compare(sort: NodeSort, a: &Node, b: &Node) -> std::cmp::Ordering {
-    let by_id = || a.beat.node_id.cmp(&b.beat.node_id);
-    let load = |node: &Node| node.beat.machine.load / f64::from(node.beat.machine.cpus.max(1));
-    match sort {
-        NodeSort::NodeId => by_id(),
-        NodeSort::Name => a.beat.name.cmp(&b.beat.name).then_with(by_id),
-        NodeSort::FreeSlots => {
-            Reverse(a.beat.free_slots()).cmp(&Reverse(b.beat.free_slots())).then_with(by_id)
-        }
-        NodeSort::Load => load(a).total_cmp(&load(b)).then_with(by_id),
-        NodeSort::LastSeen => b.last_seen.cmp(&a.last_seen).then_with(by_id),
-    }
 }
 
 #[cfg(test)]

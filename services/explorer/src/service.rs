@@ -7,12 +7,13 @@ use hero_auth::Secrets;
 use hero_config::Overrides;
 use hero_domain::{Caller, Scope};
 use hero_jsonrpc::{Wire, node_module};
-use hero_proto::{FILE_DESCRIPTOR_SET, node_server};
+use hero_proto::{Calls, FILE_DESCRIPTOR_SET, GrpcOverlay, node_server};
 use hero_redis::Link;
 use hero_runtime::{
-    Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
+    Addresses, ChannelConfig, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
     listen::{Acceptor, Connector, Peers, Stream, accept},
 };
+use hero_telemetry::trace_context;
 use parking_lot::Mutex;
 
 use crate::{
@@ -64,6 +65,7 @@ impl Service for Explorer {
             saving: tokio::sync::Mutex::default(),
             caretaker: Caretaker {
                 peers: Peers::new(connector, config.calls.lines),
+                overlay: overlay(&config),
                 config: config.calls.clone(),
             },
             config: config.heartbeats,
@@ -110,6 +112,16 @@ impl Service for Explorer {
         });
         tasks.finish().await
     }
+}
+
+/// The way to nodes in the overlay; without a bridge it says what is missing.
+fn overlay(config: &ExplorerConfig) -> GrpcOverlay {
+    let bridge = config.mycelium_bridge.as_ref();
+    let channel = bridge.map(|address| grpc::channel(address, &ChannelConfig::default()));
+    GrpcOverlay::with_calls(
+        channel,
+        Calls { traceparent: trace_context::current_traceparent, ..Calls::default() },
+    )
 }
 
 async fn bind_network(

@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub explorer: Option<Address>,
     /// Where the msgbus-relay serves gRPC; none: this node has no message bus.
     pub msgbus_relay: Option<Address>,
+    /// Where the mycelium-bridge serves gRPC; none: this node is not in the Mycelium overlay.
+    pub mycelium_bridge: Option<Address>,
     /// Serve callers without a secret on an address that others can reach.
     pub insecure_no_auth: bool,
     /// Names that a request may call this host (`Host`); empty: on a loopback address the names of loopback,
@@ -99,6 +101,7 @@ impl Default for GatewayConfig {
             supervisor: Address::loopback(8081),
             explorer: None,
             msgbus_relay: None,
+            mycelium_bridge: None,
             insecure_no_auth: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -154,7 +157,12 @@ impl LimitsConfig {
     }
 
     pub(crate) fn options(&self, failure_delay: Duration) -> Options {
-        Options { max_logs_bytes: self.max_logs_bytes, failure_delay, ..Options::default() }
+        Options {
+            max_logs_bytes: self.max_logs_bytes,
+            max_output_bytes: self.max_response_bytes as usize,
+            failure_delay,
+            ..Options::default()
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Router;
 use hero_config::Overrides;
 use hero_jsonrpc::module;
 use hero_proto::{Calls, Deadlines, GrpcPorts};
-use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
+use hero_runtime::{Address, Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
 use hero_telemetry::trace_context;
 use jsonrpsee::server::{ServerHandle, stop_channel};
 
@@ -47,6 +47,9 @@ pub struct GatewayFlags {
     /// Where the msgbus-relay serves gRPC, if this node has one: tcp://host:port or unix:///path
     #[arg(long, value_name = "ADDRESS")]
     pub msgbus_relay: Option<String>,
+    /// Where the mycelium-bridge serves gRPC, if this node has one: tcp://host:port or unix:///path
+    #[arg(long, value_name = "ADDRESS")]
+    pub mycelium_bridge: Option<String>,
     /// Serve callers without a secret, even on an address that others can reach
     #[arg(long)]
     pub insecure_no_auth: bool,
@@ -78,12 +81,14 @@ impl Service for Gateway {
     fn overrides(flags: GatewayFlags) -> Overrides {
         let supervisor = flags.supervisor.clone();
         let msgbus_relay = flags.msgbus_relay.clone();
+        let mycelium_bridge = flags.mycelium_bridge.clone();
         let insecure = flags.insecure_no_auth;
         let (flag, listen) = flags.listen();
         Overrides::new()
             .set("listen", flag, listen)
             .set("supervisor", "--supervisor", supervisor)
             .set("msgbus_relay", "--msgbus-relay", msgbus_relay)
+            .set("mycelium_bridge", "--mycelium-bridge", mycelium_bridge)
             .set_switch("insecure_no_auth", "--insecure-no-auth", insecure)
     }
 
@@ -95,8 +100,10 @@ impl Service for Gateway {
             deadlines: Deadlines { call: limits.calls().call_timeout, ..Deadlines::default() },
             traceparent: trace_context::current_traceparent,
         };
-        let bus = config.msgbus_relay.as_ref().map(|address| grpc::channel(address, &config.channel));
-        let upstream = GrpcPorts::new(channel, &calls).with_bus(bus, &calls);
+        let to = |address: &Option<Address>| address.as_ref().map(|it| grpc::channel(it, &config.channel));
+        let upstream = GrpcPorts::new(channel, &calls)
+            .with_bus(to(&config.msgbus_relay), &calls)
+            .with_overlay(to(&config.mycelium_bridge), &calls);
         let upstream = match &config.explorer {
             None => upstream,
             Some(explorer) => upstream.with_explorer(grpc::channel(explorer, &config.channel), &calls),

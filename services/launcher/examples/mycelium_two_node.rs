@@ -9,7 +9,7 @@
 //! one the daemons of the tests, which do what the real ones do, in memory.
 #![allow(clippy::print_stdout, reason = "it shows what it does")]
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use hero_client::{
@@ -18,50 +18,22 @@ use hero_client::{
 };
 use hero_launcher::{LauncherConfig, Node};
 use hero_runtime::{Context, Service as _, Shutdown};
-use hero_testing::mycelium::{FakeDaemon, FakeOverlay};
-use tokio::process::{Child, Command};
+use hero_testing::mycelium::{FakeDaemon, FakeOverlay, RealDaemon};
 
 /// Two daemons that know each other; they end with this.
 struct Daemons {
     here: Daemon,
     there: Daemon,
-    _real: Vec<Child>,
+    _real: Vec<RealDaemon>,
     _made_up: Vec<FakeDaemon>,
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// A real daemon, its API and its peer address.
-fn start(
-    binary: &Path,
-    folder: &Path,
-    name: &str,
-    peers: &[String],
-) -> anyhow::Result<(Child, String, String)> {
-    let (tcp, rpc, rest) = (free_port()?, free_port()?, free_port()?);
-    let mut command = Command::new(binary);
-    command
-        .args(["--no-tun", "--disable-peer-discovery", "--disable-quic", "--silent"])
-        .arg("--key-file")
-        .arg(folder.join(name))
-        .args(["--tcp-listen-port", &tcp.to_string()])
-        .args(["--jsonrpc-addr", &format!("127.0.0.1:{rpc}"), "--api-addr", &format!("127.0.0.1:{rest}")]);
-    if !peers.is_empty() {
-        command.arg("--peers").args(peers);
-    }
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
-    Ok((child, format!("http://127.0.0.1:{rpc}"), format!("tcp://127.0.0.1:{tcp}")))
-}
-
-async fn daemons(folder: &Path) -> anyhow::Result<Daemons> {
+async fn daemons() -> anyhow::Result<Daemons> {
     let (mut real, mut made_up) = (Vec::new(), Vec::new());
     let urls = if let Some(binary) = std::env::args_os().nth(1) {
-        let (child, there, peer) = start(Path::new(&binary), folder, "there", &[])?;
-        let (other, here, _) = start(Path::new(&binary), folder, "here", &[peer])?;
-        real.extend([child, other]);
-        [here, there]
+        let there = RealDaemon::start(Path::new(&binary), &[])?;
+        real.extend([RealDaemon::start(Path::new(&binary), &[there.peer()])?, there]);
+        [real[0].url(), real[1].url()]
     } else {
         let overlay = FakeOverlay::new();
         made_up.extend([overlay.daemon().await?, overlay.daemon().await?]);
@@ -74,7 +46,7 @@ async fn daemons(folder: &Path) -> anyhow::Result<Daemons> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let daemons = daemons(folder.path()).await?;
+    let daemons = daemons().await?;
     let mut config = LauncherConfig {
         port: 0,
         private_redis: true,

@@ -159,8 +159,9 @@ impl LauncherConfig {
     }
 
     /// The explorer of this node.
-    pub(crate) fn explorer(&self, redis: &RedisUrl) -> ExplorerConfig {
+    pub(crate) fn explorer(&self, redis: &RedisUrl, bridge: Option<&Address>) -> ExplorerConfig {
         let mut config = self.explorer.clone();
+        config.mycelium_bridge = bridge.cloned().or(config.mycelium_bridge);
         config.listen = Address::loopback(0);
         config.redis.url = redis.clone();
         config.secrets = self.secrets.clone();
@@ -175,8 +176,9 @@ impl LauncherConfig {
     }
 
     /// The gateway of this node, before the supervisor that has been bound.
-    pub(crate) fn gateway(&self, supervisor: &Address) -> GatewayConfig {
+    pub(crate) fn gateway(&self, supervisor: &Address, bridge: Option<&Address>) -> GatewayConfig {
         let mut config = self.gateway.clone();
+        config.mycelium_bridge = bridge.cloned().or(config.mycelium_bridge);
         config.listen = self.listen();
         config.supervisor = supervisor.clone();
         config.insecure_no_auth |= self.insecure_no_auth;
@@ -203,6 +205,7 @@ impl LauncherConfig {
         let mut config = self.mycelium_bridge.clone();
         config.mycelium_url = self.mycelium_url.clone()?;
         config.topic = self.topic.clone();
+        config.listen = Address::loopback(0);
         config.supervisor = supervisor.clone();
         config.redis.url = redis.clone();
         Some(config)
@@ -398,6 +401,6 @@ mod tests {
         let config =
             LauncherConfig { host: "::".into(), insecure_no_auth: true, ..LauncherConfig::default() };
         config.validate().unwrap();
-        assert!(config.gateway(&config.listen()).insecure_no_auth);
+        assert!(config.gateway(&config.listen(), None).insecure_no_auth);
     }
 }

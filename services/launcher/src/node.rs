@@ -55,18 +55,29 @@ impl Service for Node {
     async fn bind(config: LauncherConfig, cx: &Context) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let (url, redis) = choose_redis(&config).await?;
-        let explorer = if config.with_explorer {
-            let bound = Explorer::bind(config.explorer(&url), &cx.scope(Explorer::NAME)).await;
-            Some(bound.context("the explorer cannot start")?)
-        } else {
-            None
-        };
-        let supervisor = Supervisor::bind(config.supervisor(&url), &cx.scope(Supervisor::NAME))
+        let mut supervisor = Supervisor::bind(config.supervisor(&url), &cx.scope(Supervisor::NAME))
             .await
             .context("the supervisor cannot start")?;
         let upstream = supervisor.addresses();
         let upstream = upstream.get("grpc").context("the supervisor has no gRPC address")?;
-        let gateway = Gateway::bind(config.gateway(upstream), &cx.scope(Gateway::NAME))
+        let bridge = match config.bridge(upstream, &url) {
+            Some(config) => {
+                Some(Bridge::bind(config, &cx.scope(Bridge::NAME)).await.context("the bridge cannot start")?)
+            }
+            None => None,
+        };
+        let overlay = bridge.as_ref().and_then(|bridge| bridge.addresses().get("grpc").cloned());
+        if let Some(overlay) = &overlay {
+            supervisor.set_mycelium_bridge(overlay.clone());
+        }
+        let explorer = if config.with_explorer {
+            let settings = config.explorer(&url, overlay.as_ref());
+            let bound = Explorer::bind(settings, &cx.scope(Explorer::NAME)).await;
+            Some(bound.context("the explorer cannot start")?)
+        } else {
+            None
+        };
+        let gateway = Gateway::bind(config.gateway(upstream, overlay.as_ref()), &cx.scope(Gateway::NAME))
             .await
             .context("the gateway cannot start; --port chooses another port, 0 any free one")?;
         let runner = Runner::bind(config.runner(&url), &cx.scope(Runner::NAME))
@@ -79,12 +90,6 @@ impl Service for Node {
             telemetry: cx.telemetry.clone(),
             drain: config.drain,
             condition: cx.health.condition("circles"),
-        };
-        let bridge = match config.bridge(upstream, &url) {
-            Some(config) => {
-                Some(Bridge::bind(config, &cx.scope(Bridge::NAME)).await.context("the bridge cannot start")?)
-            }
-            None => None,
         };
         let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
         let health = cx.health.clone();

@@ -7,7 +7,7 @@ use hero_config::{Invalid, Validate, ensure};
 use hero_domain::{CircleKey, OverlayKey, Scope};
 use hero_jsonrpc::CallLimits;
 use hero_redis::RedisConfig;
-use hero_runtime::{Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, TelemetryConfig};
+use hero_runtime::{Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the bridge.
@@ -18,6 +18,8 @@ pub struct BridgeConfig {
     pub mycelium_url: String,
     /// The topic that requests come in on.
     pub topic: String,
+    /// Where gRPC is served, for calls to other nodes. Whoever can connect is believed to be an edge.
+    pub listen: Address,
     /// Where the supervisor serves gRPC.
     pub supervisor: Address,
     /// Who may call without a secret.
@@ -32,8 +34,12 @@ pub struct BridgeConfig {
     pub limits: LimitsConfig,
     /// How answers are kept and followed.
     pub replies: RepliesConfig,
+    /// Calls to other nodes.
+    pub outbound: OutboundConfig,
     /// How long the daemon may take.
     pub daemon: DaemonConfig,
+    /// How gRPC is served.
+    pub grpc: GrpcConfig,
     /// Where requests are remembered.
     pub redis: RedisConfig,
     /// The channel to the supervisor.
@@ -137,6 +143,24 @@ impl Default for RepliesConfig {
     }
 }
 
+/// The bounds of calls to other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutboundConfig {
+    /// Calls that wait for their answer at a time; each holds a connection to the daemon, which has 100 for everybody.
+    pub max_in_flight: usize,
+    /// How long another node may take, for a call that does not wait for a job.
+    pub call_timeout_ms: u64,
+    /// How long it may take for one that does; also the most that a caller may ask for.
+    pub wait_timeout_ms: u64,
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self { max_in_flight: 24, call_timeout_ms: 30_000, wait_timeout_ms: 3_900_000 }
+    }
+}
+
 /// How long the daemon may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -169,6 +193,7 @@ impl Default for BridgeConfig {
         Self {
             mycelium_url: "http://127.0.0.1:8990".to_owned(),
             topic: "supervisor.rpc".to_owned(),
+            listen: Address::loopback(8084),
             supervisor: Address::loopback(8081),
             peers: Vec::new(),
             only_peers: false,
@@ -176,7 +201,9 @@ impl Default for BridgeConfig {
             polling: PollingConfig::default(),
             limits: LimitsConfig::default(),
             replies: RepliesConfig::default(),
+            outbound: OutboundConfig::default(),
             daemon: DaemonConfig::default(),
+            grpc: GrpcConfig::default(),
             redis: RedisConfig::default(),
             channel: ChannelConfig::default(),
             admin: AdminConfig::at(9084),
@@ -240,6 +267,8 @@ impl Validate for BridgeConfig {
             ("limits.max_batch_calls", self.limits.max_batch_calls, 10_000),
             ("limits.max_in_flight", self.limits.max_in_flight, 1 << 20),
             ("limits.max_in_flight_per_sender", self.limits.max_in_flight_per_sender, 1 << 20),
+            // 64 more are the bridge's own, and over 100 the daemon turns everybody away.
+            ("outbound.max_in_flight", self.outbound.max_in_flight, 32),
             ("limits.max_rate_per_sender", self.limits.max_rate_per_sender as usize, 1 << 20),
         ] {
             ensure((1..=most).contains(&value), key, format!("it must be 1 to {most}"))?;
@@ -247,6 +276,8 @@ impl Validate for BridgeConfig {
         const DAY_MS: u64 = 86_400_000;
         for (key, value) in [
             ("limits.call_timeout_ms", self.limits.call_timeout_ms),
+            ("outbound.call_timeout_ms", self.outbound.call_timeout_ms),
+            ("outbound.wait_timeout_ms", self.outbound.wait_timeout_ms),
             ("polling.busy_ms", self.polling.busy_ms),
             ("polling.idle_ms", self.polling.idle_ms),
             ("replies.remember_s", self.replies.remember_s),
@@ -263,6 +294,7 @@ impl Validate for BridgeConfig {
             "polling.idle_ms",
             "it must be at least polling.busy_ms",
         )?;
+        self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
         self.validate_chassis()
     }
 }
@@ -288,6 +320,7 @@ mod tests {
         assert_eq!(with(|config| config.mycelium_url = "127.0.0.1:8990".into()), "mycelium_url");
         assert_eq!(with(|config| config.topic = String::new()), "topic");
         assert_eq!(with(|config| config.limits.max_response_bytes = 8 << 20), "limits.max_response_bytes");
+        assert_eq!(with(|config| config.outbound.max_in_flight = 64), "outbound.max_in_flight");
         assert_eq!(with(|config| config.polling.idle_ms = 0), "polling.idle_ms");
         BridgeConfig::default().validate().unwrap();
     }

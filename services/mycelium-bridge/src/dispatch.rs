@@ -10,6 +10,7 @@ use jsonrpsee::{
     server::{
         BatchRequestConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, stop_channel,
     },
+    types::error::OVERSIZED_REQUEST_CODE,
 };
 use serde_json::{Value, json};
 use tower::{
@@ -48,7 +49,11 @@ impl Dispatch {
             .set_config(config)
             .to_service_builder()
             .set_rpc_middleware(RpcServiceBuilder::new().layer(CallsLayer::new(limits.calls())));
-        let options = Options { max_logs_bytes: limits.max_response_bytes / 2, ..Options::default() };
+        let options = Options {
+            max_logs_bytes: limits.max_response_bytes / 2,
+            max_output_bytes: limits.max_response_bytes,
+            ..Options::default()
+        };
         Self { rpc, methods: module(ports, options), stop, _handle: handle }
     }
 
@@ -86,11 +91,21 @@ pub(crate) fn parse_error(why: &str) -> Vec<u8> {
     json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes()
 }
 
+/// The answer to a request over the limit, with the code that the other ways have for it.
+pub(crate) fn request_too_large(bytes: usize, most: usize) -> Vec<u8> {
+    let words = format!(
+        "the request has {bytes} bytes, and at most {most} are taken over Mycelium; send it in parts, or keep the data \
+         where the node can fetch it"
+    );
+    let error = json!({"code": OVERSIZED_REQUEST_CODE, "message": words, "data": {"reason": Reason::RequestTooLarge.as_str()}});
+    json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes()
+}
+
 /// The answer in place of one that no message carries.
 pub(crate) fn too_large(id: &Value, bytes: usize, most: usize) -> Vec<u8> {
     let words = format!(
-        "the answer has {bytes} bytes, and a message carries {most}; ask for less at a \
-         time, or fetch it through a gateway of that node"
+        "the answer has {bytes} bytes, and a message carries {most}; ask for less at a time (get_job_output takes an \
+         offset and a length), or fetch it through a gateway of that node"
     );
     refusal_to(id, &ApiError::new(Reason::ResponseTooLarge, words))
 }

@@ -13,6 +13,7 @@ mod config;
 mod dispatch;
 mod doorbell;
 mod memory;
+mod outbound;
 mod peers;
 mod receive;
 mod replies;

@@ -1,6 +1,6 @@
 //! What is remembered of requests, in Redis: that they came, what was answered, and that the answer arrived.
 
-use hero_domain::OverlayKey;
+use hero_domain::{Destination, OverlayKey};
 use hero_redis::{Link, Result, cmd, pipe};
 
 /// What a message is known by: the same for every delivery of it.
@@ -106,6 +106,43 @@ impl Memory {
         self.link.call(&gone).await
     }
 
+    fn sent_key(&self, id: &str) -> String {
+        format!("overlay:{}:sent:{id}", self.own)
+    }
+
+    /// Notes that a call was sent whose answer nobody waits for.
+    pub(crate) async fn sent(&self, id: &str, to: &Destination) -> Result<()> {
+        let mut note = pipe();
+        note.atomic();
+        note.cmd("HSET").arg(self.sent_key(id)).arg("to").arg(to.to_string()).ignore();
+        note.cmd("EXPIRE").arg(self.sent_key(id)).arg(self.remember_s).ignore();
+        self.link.call_all(&note).await
+    }
+
+    /// Where a call was sent whose answer nobody waits for; none: it was not, or long ago.
+    pub(crate) async fn sent_to(&self, id: &str) -> Result<Option<Destination>> {
+        let mut get = cmd("HGET");
+        get.arg(self.sent_key(id)).arg("to");
+        let to: Option<String> = self.link.call(&get).await?;
+        Ok(to.and_then(|to| to.parse().ok()))
+    }
+
+    /// Keeps the answer to such a call; the first one stays.
+    pub(crate) async fn answered(&self, id: &str, answer: &[u8]) -> Result<()> {
+        let mut set = pipe();
+        set.atomic();
+        set.cmd("HSETNX").arg(self.sent_key(id)).arg("answer").arg(answer).ignore();
+        set.cmd("EXPIRE").arg(self.sent_key(id)).arg(self.remember_s).ignore();
+        self.link.call_all(&set).await
+    }
+
+    /// The answer to such a call, once it has come.
+    pub(crate) async fn answer_to(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        let mut get = cmd("HGET");
+        get.arg(self.sent_key(id)).arg("answer");
+        self.link.call(&get).await
+    }
+
     /// What a bridge before this one has left, and what is known of each.
     pub(crate) async fn unfinished(&self) -> Result<Vec<(Ticket, Known)>> {
         let mut members = cmd("SMEMBERS");
@@ -149,5 +186,20 @@ mod tests {
         assert_eq!(left, expected);
         memory.finish(&[ticket]).await.unwrap();
         assert_eq!(memory.unfinished().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_sent_keeps_its_first_answer() {
+        let redis = RedisServer::start().unwrap();
+        let link = Link::open(&RedisConfig::at(redis.url().parse().unwrap())).unwrap();
+        let memory = Memory::new(link, "a".repeat(64).parse().unwrap(), 60);
+        let (id, to) = ("0123456789abcdef", "mycelium://[56d::1]".parse().unwrap());
+        assert_eq!(memory.sent_to(id).await.unwrap(), None);
+        memory.sent(id, &to).await.unwrap();
+        assert_eq!(memory.sent_to(id).await.unwrap(), Some(to));
+        assert_eq!(memory.answer_to(id).await.unwrap(), None);
+        memory.answered(id, b"first").await.unwrap();
+        memory.answered(id, b"second").await.unwrap();
+        assert_eq!(memory.answer_to(id).await.unwrap().as_deref(), Some(&b"first"[..]));
     }
 }

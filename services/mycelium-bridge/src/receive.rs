@@ -5,27 +5,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hero_client::mycelium::{Daemon, Received};
+use hero_client::{
+    Error,
+    mycelium::{Daemon, Received},
+};
 use hero_domain::{ApiError, Reason};
 use hero_proto::GrpcKeys;
 use hero_runtime::{Condition, Shutdown};
+use jsonrpsee::types::error::OVERSIZED_RESPONSE_CODE;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     config::{BridgeConfig, PollingConfig},
-    dispatch::{Dispatch, parse_error, refusal, refusal_to, too_large},
+    dispatch::{Dispatch, parse_error, refusal_to, request_too_large, too_large},
     memory::{Known, Memory, Ticket},
     peers::Peers,
     replies::{self, Reply},
     request,
-    senders::{Full, Place, Senders},
+    senders::{Full, Senders},
     stats::Incoming,
 };
 
 /// The pause after the daemon or Redis did not answer.
 const AWAY: Duration = Duration::from_millis(250);
-/// How often late replies are cleared out of the inbox.
-const STRAYS: Duration = Duration::from_secs(1);
 /// How long a refused sender is asked to stay away.
 const RETRY_AFTER_MS: u64 = 250;
 
@@ -34,7 +36,7 @@ pub(crate) struct Receiver {
     pub(crate) config: Arc<BridgeConfig>,
     pub(crate) daemon: Daemon,
     pub(crate) memory: Memory,
-    pub(crate) dispatch: Dispatch,
+    pub(crate) dispatch: Arc<Dispatch>,
     pub(crate) peers: Peers<GrpcKeys>,
     pub(crate) senders: Senders,
     pub(crate) replies: mpsc::UnboundedSender<Reply>,
@@ -72,6 +74,9 @@ impl Pace {
 }
 
 /// Takes messages until the drain, and lets those in flight finish.
+///
+/// A message is taken away from the daemon only after it was noted in Redis: a bridge that is killed in between finds it
+/// in both at the next start, and knows it.
 pub(crate) async fn run(
     receiver: Arc<Receiver>,
     bell: Arc<Notify>,
@@ -84,17 +89,17 @@ pub(crate) async fn run(
         () = shutdown.draining() => return Ok(()),
     }
     let mut pace = Pace::new(receiver.config.polling);
-    let mut strays = Instant::now();
+    let mut head = None;
     while !shutdown.is_draining() {
         let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { break };
-        if strays.elapsed() > STRAYS {
-            strays = Instant::now();
-            clear_strays(&receiver.daemon).await;
-        }
-        let wait = match receiver.daemon.pop(&receiver.config.topic).await {
+        let found = match head.take() {
+            Some(message) => Ok(Some(message)),
+            None => receiver.peek().await,
+        };
+        let wait = match found {
             Ok(Some(message)) => {
                 pace.found();
-                take(&receiver, message, permit);
+                head = receiver.take_away(message, permit).await;
                 continue;
             }
             Ok(None) => pace.next(),
@@ -115,51 +120,83 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Replies that came after nobody waited for them any more: the daemon keeps them for ever.
-async fn clear_strays(daemon: &Daemon) {
-    while let Ok(Some(_)) = daemon.pop("").await {
-        Incoming::Stray.count();
-    }
-}
-
-fn take(receiver: &Arc<Receiver>, message: Received, permit: OwnedSemaphorePermit) {
-    let Received { id, from, payload } = message;
-    let ticket = Ticket { from, id };
-    let place = match receiver.senders.enter(&ticket.from, Instant::now()) {
-        Ok(place) => place,
-        Err(Full::Rate) => return Incoming::Dropped.count(),
-        Err(Full::InFlight) => {
-            Incoming::Refused.count();
-            let words = "too many of your requests are worked on; wait for some to end, then repeat";
-            let error = ApiError::new(Reason::TooManyRequests, words).with_retry_after_ms(RETRY_AFTER_MS);
-            let id = payload.and_then(|payload| request::read(&payload, "").ok()).map(|it| it.id);
-            let text = refusal_to(&id.unwrap_or_default(), &error);
-            let daemon = receiver.daemon.clone();
-            tokio::spawn(async move { replies::send(&daemon, &ticket, &text).await });
-            return;
-        }
-    };
-    let receiver = Arc::clone(receiver);
-    tokio::spawn(async move {
-        receiver.handle(&ticket, payload, place).await;
-        drop(permit);
-    });
-}
-
 impl Receiver {
-    async fn handle(&self, ticket: &Ticket, payload: Option<Vec<u8>>, _place: Place) {
+    /// The oldest message. One that nobody can look at is thrown away: it would hold up all others.
+    async fn peek(&self) -> Result<Option<Received>, Error> {
+        let topic = &self.config.topic;
+        match self.daemon.peek(topic).await {
+            Err(error) if is_unreadable(&error) => {
+                Incoming::Refused.count();
+                tracing::warn!(%error, "a message that cannot be read was thrown away");
+                let _thrown_away = self.daemon.pop(topic).await;
+                Err(error)
+            }
+            found => found,
+        }
+    }
+
+    /// Notes a message, has it worked on, and takes it out of the inbox; what stands behind it there.
+    async fn take_away(
+        self: &Arc<Self>,
+        message: Received,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Received> {
+        let id = message.id.clone();
+        self.take(message, Some(permit)).await;
+        let popped = self.daemon.pop_and_peek(&self.config.topic).await;
+        let (popped, head) = popped.unwrap_or_else(|error| {
+            // It is looked at again, and known.
+            tracing::debug!(%error, id, "a message was not taken away");
+            (None, None)
+        });
+        // Another process takes messages of the topic too: what was taken away for it has to be worked on here.
+        if let Some(other) = popped.filter(|popped| popped.id != id) {
+            tracing::warn!(topic = self.config.topic, "another process takes messages of this topic too");
+            self.take(other, None).await;
+        }
+        head
+    }
+
+    async fn take(self: &Arc<Self>, message: Received, permit: Option<OwnedSemaphorePermit>) {
+        let Received { id, from, payload, .. } = message;
+        let ticket = Ticket { from, id };
+        let place = match self.senders.enter(&ticket.from, Instant::now()) {
+            Ok(place) => place,
+            Err(Full::Rate) => return Incoming::Dropped.count(),
+            Err(Full::InFlight) => return self.refuse(ticket, payload),
+        };
         let payload = payload.unwrap_or_default();
         let most = self.config.limits.max_request_bytes;
-        if payload.len() > most {
-            Incoming::Refused.count();
-            let words = format!("the request has {} bytes; at most {most} are taken", payload.len());
-            let refused = refusal(&ApiError::new(Reason::ResponseTooLarge, words));
-            return self.reply(ticket, refused).await;
-        }
-        match self.note(ticket, &payload).await {
+        let known = if payload.len() > most { None } else { Some(self.note(&ticket, &payload).await) };
+        let receiver = Arc::clone(self);
+        tokio::spawn(async move {
+            match known {
+                None => {
+                    Incoming::Refused.count();
+                    receiver.reply(&ticket, request_too_large(payload.len(), most)).await;
+                }
+                Some(known) => receiver.handle(&ticket, &payload, known).await,
+            }
+            drop((place, permit));
+        });
+    }
+
+    /// Answers a sender that has too many requests worked on already.
+    fn refuse(&self, ticket: Ticket, payload: Option<Vec<u8>>) {
+        Incoming::Refused.count();
+        let words = "too many of your requests are worked on; wait for some to end, then repeat";
+        let error = ApiError::new(Reason::TooManyRequests, words).with_retry_after_ms(RETRY_AFTER_MS);
+        let id = payload.and_then(|payload| request::read(&payload, "").ok()).map(|it| it.id);
+        let text = refusal_to(&id.unwrap_or_default(), &error);
+        let daemon = self.daemon.clone();
+        tokio::spawn(async move { replies::send(&daemon, &ticket, &text).await });
+    }
+
+    async fn handle(&self, ticket: &Ticket, payload: &[u8], known: Known) {
+        match known {
             Known::New => {
                 Incoming::Taken.count();
-                self.work(ticket, &payload).await;
+                self.work(ticket, payload).await;
             }
             Known::Asked(_) => Incoming::Running.count(),
             Known::Answered(answer) => {
@@ -168,7 +205,14 @@ impl Receiver {
             }
         }
     }
+}
 
+/// Whether there is a message that can never be handed out: it is too large for an answer of the daemon.
+fn is_unreadable(error: &Error) -> bool {
+    error.call().is_some_and(|error| error.code == OVERSIZED_RESPONSE_CODE)
+}
+
+impl Receiver {
     /// Notes a request. While Redis is away it waits here, and the messages behind it in the daemon.
     async fn note(&self, ticket: &Ticket, payload: &[u8]) -> Known {
         loop {

@@ -119,11 +119,17 @@ async fn look_at(daemon: &Daemon, memory: &Memory, followed: &mut Vec<Followed>,
                 finished.push(it.reply.ticket);
                 continue;
             }
-            MessageState::Aborted | MessageState::Unknown => {
+            state @ (MessageState::Aborted | MessageState::Unknown) => {
+                let was_sent = it.reply.is_sent;
+                match state {
+                    MessageState::Aborted => Outgoing::Aborted.count(),
+                    _ if was_sent => Outgoing::Forgotten.count(),
+                    _ => {}
+                }
                 it.reply.is_sent = send(daemon, &it.reply.ticket, &it.reply.text).await;
                 Outgoing::SentAgain.count();
             }
-            MessageState::Pending => {}
+            MessageState::Pending => Outgoing::Pending.count(),
         }
         it.look_at = Instant::now() + it.pause;
         it.pause = (it.pause * 2).min(LONGEST_PAUSE);

@@ -77,6 +77,10 @@ impl Seen {
     fn call(&mut self, call: &mut Value, key: &str) {
         let Some(method) = call.get("method").and_then(Value::as_str).map(str::to_owned) else { return };
         self.is_unsafe |= !SAFE.contains(&method.as_str());
+        // Beside the method it fits positional params too.
+        if let Some(secret) = call.as_object_mut().and_then(|members| members.remove("secret")) {
+            self.secret = self.secret.take().or_else(|| secret.as_str().map(str::to_owned));
+        }
         if let Some(params) = call.get_mut("params") {
             if let Some(members) = params.as_object_mut() {
                 self.take(members);
@@ -154,6 +158,14 @@ mod tests {
         assert!(!request.body.contains("secret") && !request.body.contains(&circle), "{}", request.body);
         assert_eq!((request.secret.as_deref(), request.circle), (Some("s"), circle.parse().ok()));
         assert!(request.is_safe);
+        let text = json!({"jsonrpc": "2.0", "id": 1, "method": "get_job", "params": ["j"], "secret": "s"})
+            .to_string();
+        let request = read(text.as_bytes(), "k").unwrap();
+        assert!(
+            !request.body.contains("secret") && request.secret.as_deref() == Some("s"),
+            "{}",
+            request.body
+        );
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use hero_client::mycelium::Daemon;
 use hero_config::Overrides;
-use hero_proto::{Calls, Deadlines, GrpcKeys, GrpcPorts};
+use hero_proto::{Calls, Deadlines, FILE_DESCRIPTOR_SET, GrpcKeys, GrpcPorts, overlay_server};
 use hero_redis::Link;
-use hero_runtime::{Address, Addresses, Condition, Context, Listener, Service, Shutdown, Tasks, grpc};
+use hero_runtime::{
+    Address, Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
+};
 use hero_telemetry::trace_context;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -16,6 +18,7 @@ use crate::{
     dispatch::Dispatch,
     doorbell,
     memory::Memory,
+    outbound::Outbound,
     peers::Peers,
     receive::{self, Receiver},
     replies,
@@ -29,6 +32,8 @@ pub struct Bridge {
     daemon: Daemon,
     link: Link,
     doorbell: Option<Listener>,
+    grpc: Listener,
+    health: Health,
     conditions: Conditions,
 }
 
@@ -47,6 +52,9 @@ pub struct BridgeFlags {
     /// The topic that requests come in on [default: supervisor.rpc]
     #[arg(long)]
     pub topic: Option<String>,
+    /// Where to serve gRPC for calls to other nodes: tcp://host:port or unix:///path [default: tcp://127.0.0.1:8084]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
     /// Where the supervisor serves gRPC: tcp://host:port or unix:///path
     #[arg(long, value_name = "ADDRESS")]
     pub supervisor: Option<String>,
@@ -70,6 +78,7 @@ impl Service for Bridge {
         Overrides::new()
             .set("mycelium_url", "--mycelium-url", flags.mycelium_url)
             .set("topic", "--topic", flags.topic)
+            .set("listen", "--listen", flags.listen)
             .set("supervisor", "--supervisor", flags.supervisor)
             .set("redis.url", "--redis-url", flags.redis_url)
             .set("forward_socket", "--forward-socket", socket)
@@ -82,21 +91,32 @@ impl Service for Bridge {
             Some(path) => Some(Listener::bind(&Address::Unix(path.clone())).await?),
             None => None,
         };
+        let grpc = Listener::bind(&config.listen).await?;
         let conditions = Conditions {
             daemon: cx.health.condition("daemon"),
             peers: cx.health.condition("peers"),
             redis: cx.health.condition("redis"),
         };
-        Ok(Self { config: Arc::new(config), daemon, link, doorbell, conditions })
+        let health = cx.health.clone();
+        Ok(Self { config: Arc::new(config), daemon, link, doorbell, grpc, health, conditions })
     }
 
     fn addresses(&self) -> Addresses {
-        Addresses::new()
+        Addresses::new().with("grpc", self.grpc.address().clone())
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, daemon, link, doorbell, conditions } = self;
+        let Self { config, daemon, link, doorbell, grpc: listener, health, conditions } = self;
         let (node, mut known) = watch::channel(None);
+        let upstream = Upstream::new(&config, listener.address());
+        let dispatch = Arc::new(Dispatch::new(upstream.ports.clone(), &config.limits));
+        let outbound = Outbound::new(
+            Arc::clone(&config),
+            daemon.clone(),
+            Arc::clone(&dispatch),
+            link.clone(),
+            known.clone(),
+        );
         let mut tasks = Tasks::new(shutdown.clone());
         let look = Watch {
             daemon: daemon.clone(),
@@ -106,6 +126,11 @@ impl Service for Bridge {
             node,
         };
         tasks.essential("daemon watch", look.run(shutdown.clone()));
+        let server = grpc::Server::new(&config.grpc, &health)
+            .add_service(overlay_server(outbound.clone()))
+            .descriptors(FILE_DESCRIPTOR_SET);
+        tasks.essential("grpc", server.serve(listener, shutdown.clone()));
+        tasks.essential("answers", outbound.gather(shutdown.clone()));
         let bell = Arc::new(Notify::new());
         if let Some(listener) = doorbell {
             tasks.essential("doorbell", doorbell::serve(listener, Arc::clone(&bell), shutdown.clone()));
@@ -120,7 +145,18 @@ impl Service for Bridge {
             let (replies, queue) = mpsc::unbounded_channel();
             let follow =
                 replies::follow(daemon.clone(), memory.clone(), config.replies, queue, shutdown.clone());
-            let receiver = receiver(config, daemon, memory, replies, conditions.redis);
+            let limits = &config.limits;
+            let failure_delay = Duration::from_millis(limits.failure_delay_ms);
+            let receiver = Arc::new(Receiver {
+                dispatch,
+                peers: Peers::new(upstream.keys, config.peers.clone(), failure_delay),
+                senders: Senders::new(limits.max_in_flight_per_sender, limits.max_rate_per_sender),
+                daemon,
+                memory,
+                replies,
+                redis: conditions.redis,
+                config,
+            });
             let (received, followed) = tokio::join!(receive::run(receiver, bell, shutdown), follow);
             received.and(followed)
         });
@@ -128,27 +164,20 @@ impl Service for Bridge {
     }
 }
 
-fn receiver(
-    config: Arc<BridgeConfig>,
-    daemon: Daemon,
-    memory: Memory,
-    replies: mpsc::UnboundedSender<replies::Reply>,
-    redis: Condition,
-) -> Arc<Receiver> {
-    let channel = grpc::channel(&config.supervisor, &config.channel);
-    let deadlines =
-        Deadlines { call: Duration::from_millis(config.limits.call_timeout_ms), ..Deadlines::default() };
-    let calls = Calls { deadlines, traceparent: trace_context::current_traceparent };
-    let limits = &config.limits;
-    let failure_delay = Duration::from_millis(limits.failure_delay_ms);
-    Arc::new(Receiver {
-        dispatch: Dispatch::new(GrpcPorts::new(channel.clone(), &calls), limits),
-        peers: Peers::new(GrpcKeys::with_calls(channel, calls), config.peers.clone(), failure_delay),
-        senders: Senders::new(limits.max_in_flight_per_sender, limits.max_rate_per_sender),
-        daemon,
-        memory,
-        replies,
-        redis,
-        config,
-    })
+/// The ports behind the table of methods: those of the supervisor, and the overlay that this bridge itself leads to.
+struct Upstream {
+    ports: GrpcPorts,
+    keys: GrpcKeys,
+}
+
+impl Upstream {
+    fn new(config: &BridgeConfig, own: &Address) -> Self {
+        let supervisor = grpc::channel(&config.supervisor, &config.channel);
+        let deadlines =
+            Deadlines { call: Duration::from_millis(config.limits.call_timeout_ms), ..Deadlines::default() };
+        let calls = Calls { deadlines, traceparent: trace_context::current_traceparent };
+        let overlay = grpc::channel(&own.reachable(), &config.channel);
+        let ports = GrpcPorts::new(supervisor.clone(), &calls).with_overlay(Some(overlay), &calls);
+        Self { ports, keys: GrpcKeys::with_calls(supervisor, calls) }
+    }
 }

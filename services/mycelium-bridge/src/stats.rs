@@ -35,8 +35,6 @@ counted! {
         Dropped = "dropped",
         /// It was taken up after a restart.
         Recovered = "recovered",
-        /// A late reply that nobody waits for any more.
-        Stray = "stray",
     }
 }
 
@@ -49,7 +47,31 @@ counted! {
         Received = "received",
         /// The daemon gave it up or forgot it, and it was sent again.
         SentAgain = "sent_again",
+        /// The daemon still tries when it was looked.
+        Pending = "pending",
+        /// The daemon gave it up.
+        Aborted = "aborted",
+        /// The daemon does not know it any more: it was restarted.
+        Forgotten = "forgotten",
         /// The deadline passed.
         GivenUp = "given_up",
+    }
+}
+
+counted! {
+    /// What became of a call to another node.
+    Outward, overlay_calls {
+        /// It was answered.
+        Answered = "answered",
+        /// It was sent, and nobody waits for its answer.
+        Sent = "sent",
+        /// It was to this very node.
+        Local = "local",
+        /// No answer came in time.
+        Expired = "expired",
+        /// The answer was none.
+        Garbled = "garbled",
+        /// A message without a topic that is no answer to anything.
+        Stray = "stray",
     }
 }

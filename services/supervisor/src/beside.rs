@@ -11,6 +11,8 @@ use tokio::process::Command;
 use crate::config::{BRIDGE_REDIS_URL, SupervisorConfig};
 
 const PROGRAM: &str = "mycelium-bridge";
+/// Where a bridge serves gRPC by default.
+const BRIDGE_PORT: u16 = 8084;
 
 /// What is started, and with what.
 #[derive(Debug, Clone)]
@@ -34,9 +36,21 @@ impl Beside {
             );
         }
         let supervisor = listen.reachable().to_string();
-        let arguments = [("--mycelium-url", url), ("--topic", &config.topic), ("--supervisor", &supervisor)];
+        let own = Self::listen(config).map(|address| address.to_string()).unwrap_or_default();
+        let arguments = [
+            ("--mycelium-url", url),
+            ("--topic", &config.topic),
+            ("--supervisor", &supervisor),
+            ("--listen", &own),
+        ];
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.clone()]);
         Ok(Some(Self { program, arguments: arguments.collect(), redis: config.redis.url.clone() }))
+    }
+
+    /// Where the bridge serves gRPC; none: there is no bridge.
+    pub(crate) fn listen(config: &SupervisorConfig) -> Option<Address> {
+        let default = || config.mycelium_url.as_ref().map(|_| Address::loopback(BRIDGE_PORT));
+        config.node.mycelium_bridge.clone().or_else(default)
     }
 
     /// Runs it until the drain. That it ends before is an error, after which it is started again.

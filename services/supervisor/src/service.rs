@@ -5,10 +5,11 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
 use hero_proto::{
-    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, node_server, runner_server, schedule_server,
+    Calls, FILE_DESCRIPTOR_SET, GrpcOverlay, circle_server, job_server, key_server, node_server,
+    runner_server, schedule_server,
 };
 use hero_runtime::{
-    Addresses, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
+    Address, Addresses, ChannelConfig, Condition, Context, Health, Listener, Service, Shutdown, Tasks, grpc,
     listen::{Connector, Peers},
 };
 use hero_store::{Store, Waits};
@@ -36,6 +37,13 @@ pub struct Supervisor {
     health: Health,
     redis: Condition,
     bridge: Option<Beside>,
+}
+
+impl Supervisor {
+    /// Names the mycelium-bridge of this machine, for whoever starts it after the supervisor has been bound.
+    pub fn set_mycelium_bridge(&mut self, address: Address) {
+        self.config.node.mycelium_bridge = Some(address);
+    }
 }
 
 impl Service for Supervisor {
@@ -66,6 +74,7 @@ impl Service for Supervisor {
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { config, listener, face, store, health, redis, bridge } = self;
         let gate = Gate::closed();
+        let overlay = overlay(Beside::listen(&config).as_ref());
         let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
         let waits = Waits::start(store.clone(), stop_events.clone());
 
@@ -109,7 +118,9 @@ impl Service for Supervisor {
         let explorers = config.node.explorers();
         let heart = match &config.node.folder {
             None => None,
-            Some(folder) => Some(Heart::new(&config.node, folder.clone(), face.addresses(), store.clone())?),
+            Some(folder) => {
+                Some(Heart::new(&config.node, folder.clone(), face.addresses(), store.clone(), overlay)?)
+            }
         };
         let (heart, pulse) = heart.unzip();
         let fleet = Fleet {
@@ -161,6 +172,12 @@ impl Service for Supervisor {
             never = end_waits(shutdown, closing) => match never {},
         }
     }
+}
+
+/// The way to this node's own place in the overlay; none: it has none.
+fn overlay(bridge: Option<&Address>) -> Option<GrpcOverlay> {
+    let channel = grpc::channel(bridge?, &ChannelConfig::default());
+    Some(GrpcOverlay::with_calls(Some(channel), Calls::default()))
 }
 
 /// Half the grace is for jobs to end; then whoever still waits is told that the job goes on without this

@@ -285,7 +285,7 @@ fn every_page_of_an_error_belongs_to_a_reason() {
     for page in pages {
         let name = page.file_stem().expect("a page has a name").to_string_lossy().into_owned();
         // These are of JSON-RPC alone: no port fails with them.
-        let of_jsonrpc = ["SCRIPT_FAILED", "METHOD_NOT_FOUND", "REQUEST_TOO_LARGE"];
+        let of_jsonrpc = ["SCRIPT_FAILED", "METHOD_NOT_FOUND"];
         let known =
             Reason::from_name(&name).is_some() || of_jsonrpc.contains(&name.as_str()) || name == "README";
         assert!(known, "docs/errors/{name}.md belongs to nothing");

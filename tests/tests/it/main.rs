@@ -5,6 +5,7 @@ mod cluster;
 mod house;
 mod library;
 mod load;
+mod network;
 mod process;
 mod proxy;
 mod stories;

@@ -31,7 +31,7 @@ fn binaries() -> &'static PathBuf {
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        for name in ["explorer", "gateway", "launcher", "runner", "supervisor"] {
+        for name in ["explorer", "gateway", "launcher", "mycelium-bridge", "runner", "supervisor"] {
             build.args(["-p", &format!("hero-{name}")]);
         }
         let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
@@ -56,7 +56,7 @@ pub(crate) struct Start {
 impl Start {
     /// A service with its settings (`LISTEN`, `REDIS__URL`) on top of ports that are free.
     pub(crate) fn service(name: &str, settings: &[(&str, &str)]) -> Self {
-        let prefix = format!("HERO_{}__", name.to_uppercase());
+        let prefix = format!("HERO_{}__", name.to_uppercase().replace('-', "_"));
         let mut start = Self::program(name);
         for (key, value) in [("ADMIN__LISTEN", "tcp://127.0.0.1:0")].iter().chain(settings) {
             start.command.env(format!("{prefix}{key}"), value);
@@ -75,6 +75,21 @@ impl Start {
 
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// The same in a network namespace.
+    pub(crate) fn inside(mut self, space: &str) -> Self {
+        let mut command = tokio::process::Command::new("ip");
+        let inner = self.command.as_std();
+        command.args(["netns", "exec", space]).arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
         self
     }
 

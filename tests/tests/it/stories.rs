@@ -9,6 +9,8 @@ mod nodes;
 mod observed;
 mod outages;
 mod outsiders;
+mod overlay;
+mod partition;
 mod redis_away;
 mod refusals;
 mod rolling;

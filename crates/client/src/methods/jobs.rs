@@ -133,6 +133,14 @@ impl Client {
         self.ask("get_job_output", json!({ "job_id": id })).await
     }
 
+    /// A part of it, of so many characters from there on; behind the end: empty. For outputs that no answer carries.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_job_output_part(&self, id: JobId, offset: usize, length: usize) -> Result<String> {
+        self.ask("get_job_output", json!({ "job_id": id, "offset": offset, "length": length })).await
+    }
+
     /// What a job has logged so far; none: nothing.
     ///
     /// # Errors

@@ -65,13 +65,8 @@ impl NodeInfo {
     /// Whether a message to this destination would go to the node itself, and so never arrive.
     #[must_use]
     pub fn is(&self, destination: &Destination) -> bool {
-        match destination {
-            Destination::Pk(key) => *key == self.node_pubkey,
-            Destination::Ip(ip) => {
-                let net = self.node_subnet.split('/').next().and_then(|net| net.parse::<Ipv6Addr>().ok());
-                net.is_some_and(|net| net.segments()[..4] == ip.segments()[..4])
-            }
-        }
+        let net = self.node_subnet.split('/').next().and_then(|net| net.parse::<Ipv6Addr>().ok());
+        destination.is_of(&self.node_pubkey, net)
     }
 }
 
@@ -82,21 +77,30 @@ pub struct Received {
     pub id: String,
     /// Who sent it. The node's, not the process's behind it.
     pub from: OverlayKey,
+    /// The address that it was sent from.
+    pub from_ip: Option<Ipv6Addr>,
     /// What it says; none: its payload is not base64.
     pub payload: Option<Vec<u8>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MessageText {
     id: String,
     src_pk: OverlayKey,
+    #[serde(default)]
+    src_ip: Option<Ipv6Addr>,
     payload: String,
 }
 
 impl From<MessageText> for Received {
     fn from(text: MessageText) -> Self {
-        Self { id: text.id, from: text.src_pk, payload: STANDARD.decode(text.payload).ok() }
+        Self {
+            id: text.id,
+            from: text.src_pk,
+            from_ip: text.src_ip,
+            payload: STANDARD.decode(text.payload).ok(),
+        }
     }
 }
 
@@ -161,6 +165,11 @@ fn message(to: &Destination, topic: Option<&str>, payload: &[u8]) -> Value {
         message["topic"] = STANDARD.encode(topic).into();
     }
     message
+}
+
+/// The params of a look into the inbox. Never with a wait in the daemon: that would stop its whole API.
+fn look(topic: &str, is_peek: bool) -> Value {
+    json!([is_peek, 0, STANDARD.encode(topic)])
 }
 
 impl Daemon {
@@ -254,9 +263,37 @@ impl Daemon {
     /// # Errors
     /// Why there is no answer.
     pub async fn pop(&self, topic: &str) -> Result<Option<Received>> {
-        let params = json!([false, 0, STANDARD.encode(topic)]);
-        let message: Option<MessageText> = self.call("popMessage", params).await?;
+        let message: Option<MessageText> = self.call("popMessage", look(topic, false)).await?;
         Ok(message.map(Received::from))
+    }
+
+    /// The same, and the message stays where it is.
+    ///
+    /// # Errors
+    /// Why there is no answer. A message that is too large for one stays too: take it away with [`Daemon::pop`].
+    pub async fn peek(&self, topic: &str) -> Result<Option<Received>> {
+        let message: Option<MessageText> = self.call("popMessage", look(topic, true)).await?;
+        Ok(message.map(Received::from))
+    }
+
+    /// Takes the oldest message of this topic away and looks at the one behind it, in one request.
+    ///
+    /// # Errors
+    /// Why there is no answer. Of a second message that cannot be looked at it is said that there is none.
+    pub async fn pop_and_peek(&self, topic: &str) -> Result<(Option<Received>, Option<Received>)> {
+        let _turn = self.requests.acquire().await;
+        let mut batch = BatchRequestBuilder::new();
+        for is_peek in [false, true] {
+            let added = batch.insert("popMessage", Given(&look(topic, is_peek)));
+            added.map_err(|error| Error::Refused(error.to_string()))?;
+        }
+        let call = self.client.batch_request::<Option<MessageText>>(batch);
+        let limit = self.options.call_timeout;
+        let late = || Error::Timeout { method: "popMessage".to_owned(), after_ms: millis(limit) };
+        let answers = tokio::time::timeout(limit, call).await.map_err(|_| late())?;
+        let answers = answers.map_err(|error| failure(error, "popMessage", &self.url))?;
+        let mut messages = answers.into_iter().map(|answer| answer.ok().flatten().map(Received::from));
+        Ok((messages.next().flatten(), messages.next().flatten()))
     }
 
     /// Replies to a message.

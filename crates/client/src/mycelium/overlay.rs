@@ -79,9 +79,7 @@ impl Overlay {
             }
         };
         let malformed = |why: String| Error::Malformed { method: method.to_owned(), why };
-        if let Destination::Pk(key) = &self.to
-            && reply.from != *key
-        {
+        if !self.to.is_of(&reply.from, reply.from_ip) {
             return Err(malformed(format!("it was sent by {}, not by the node that was called", reply.from)));
         }
         let payload = reply.payload.ok_or_else(|| malformed("its payload is not base64".to_owned()))?;

@@ -48,7 +48,12 @@ async fn what_is_unsigned_forged_replayed_or_out_of_time_is_refused() {
     assert_eq!(reason(&world.send(&world.tcp, &future).await), "HEARTBEAT_OUT_OF_TIME");
     let large = node.line(json!({"labels": {"a": "x".repeat(70_000)}}));
     assert_eq!(reason(&world.send(&world.tcp, &large).await), "INVALID_PARAMS");
-    for addresses in [json!(["nowhere"]), json!([world.tcp.to_string()]), json!([world.unix.to_string()])] {
+    for addresses in [
+        json!(["nowhere"]),
+        json!([world.tcp.to_string()]),
+        json!([world.unix.to_string()]),
+        json!(["mycelium://10.0.0.7"]),
+    ] {
         let line = node.line(json!({"addresses": addresses}));
         assert_eq!(reason(&world.send(&world.tcp, &line).await), "INVALID_PARAMS", "{addresses}");
     }
@@ -101,4 +106,41 @@ async fn replicas_know_the_same_and_a_restart_forgets_nothing() {
     let again = World::over(&redis, &here, |_| {}).await;
     assert_eq!(again.state_of("kitchen").await, "alive");
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_nodes_at_once_are_taken_and_told_of() {
+    const NODES: usize = 10_000;
+    const AT_ONCE: usize = 100;
+    let (redis, folder) = (RedisServer::start().unwrap(), TempDir::new().unwrap());
+    let world = World::over(&redis, &folder, |_| {}).await;
+    let batches = (0..NODES / AT_ONCE).map(|batch| {
+        let calls = (batch * AT_ONCE..(batch + 1) * AT_ONCE).map(|number| {
+            let beat = Signer::new(&format!("node-{number:05}"), 1).beat(json!({"interval_ms": 600_000}));
+            json!({"jsonrpc": "2.0", "id": number, "method": "heartbeat", "params": {"beat": beat}})
+        });
+        Value::from(calls.collect::<Vec<_>>()).to_string()
+    });
+    let batches: Vec<String> = batches.collect();
+    // As many at a time as one asker may have.
+    for group in batches.chunks(50) {
+        let answers = group.iter().map(|batch| world.send(&world.unix, batch));
+        for answers in futures::future::join_all(answers).await {
+            assert_eq!(answers.as_array().map(Vec::len), Some(AT_ONCE));
+            assert!(!answers.to_string().contains("\"error\""), "{answers}");
+        }
+    }
+    let (mut seen, mut cursor) = (0, Value::Null);
+    loop {
+        let filter = json!({"filter": {"limit": 1_000, "cursor": cursor, "state": "alive"}});
+        let page = world.ok(&world.tcp, "list_nodes", filter).await;
+        assert_eq!(page["total"], NODES);
+        seen += page["nodes"].as_array().unwrap().len();
+        cursor = page["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(seen, NODES);
+    world.stop().await;
 }

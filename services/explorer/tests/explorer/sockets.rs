@@ -40,6 +40,10 @@ async fn lines_http_and_websocket_are_told_apart_by_the_first_byte() {
     assert_eq!((&lines[0]["id"], &lines[0]["result"]["total"]), (&json!(7), &json!(0)), "{answer}");
     assert_eq!(lines[1].as_array().map(Vec::len), Some(2), "{answer}");
 
+    let document = world.ok(&world.tcp, "rpc.discover", json!([])).await;
+    let methods: Vec<_> = document["methods"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert!(methods.contains(&&json!("call_node")) && !methods.contains(&&json!("run_job")), "{methods:?}");
+
     let mut tcp = TcpStream::connect(("127.0.0.1", port(&world.tcp))).await.unwrap();
     let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{call}", call.len());

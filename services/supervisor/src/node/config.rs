@@ -41,6 +41,9 @@ pub struct NodeConfig {
     pub explorers: Vec<String>,
     /// The secret that the explorers want.
     pub secret: Option<Secret>,
+    /// Where the mycelium-bridge of this machine serves gRPC: with it others are told to call this node over Mycelium
+    /// too; none: they are not.
+    pub mycelium_bridge: Option<Address>,
     /// The pause between two heartbeats.
     pub interval_ms: u64,
     /// Methods of other services on this machine: a call of `vm_list` goes to the service of prefix `vm_`.
@@ -71,6 +74,7 @@ impl Default for NodeConfig {
             advertise: Vec::new(),
             explorers: Vec::new(),
             secret: None,
+            mycelium_bridge: None,
             interval_ms: 10_000,
             forward: BTreeMap::new(),
             forward_timeout_ms: 60_000,

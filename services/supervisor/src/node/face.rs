@@ -57,7 +57,8 @@ impl Face {
         let channel = grpc::channel(&supervisor, &ChannelConfig::default());
         let ports = GrpcPorts::new(channel, &Calls::default());
         // A job that is not here was looked for here: asking an explorer again would go in circles.
-        let options = Options { follows_jobs: false, ..Options::default() };
+        let max_output_bytes = self.config.wire.max_response_bytes as usize;
+        let options = Options { follows_jobs: false, max_output_bytes, ..Options::default() };
         let peers = Peers::new(Connector::new(&self.config.tls)?, self.config.lines);
         let forward = Forward::new(&self.config, peers);
         let wire = Wire::new(module(ports, options), self.config.wire, Some(Arc::new(forward)));

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use hero_domain::{
     ApiError, Caller, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget,
     Reason, Result, Scope, SignedHeartbeat, ports::Nodes,
 };
-use hero_jsonrpc::{NodeParam, method};
+use hero_jsonrpc::{NodeParam, answer, method, question};
 use hero_runtime::{
     Address,
     listen::{LineError, Peers},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{Pulse, forward::away};
@@ -20,6 +21,9 @@ use super::{Pulse, forward::away};
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take for a call that waits for a job; it has bounds of its own.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(25 * 3_600);
+
+/// How much longer than the first explorer the others may take, where all are asked.
+const STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// The nodes that the explorers know. Cheap to clone.
 #[derive(Clone)]
@@ -32,38 +36,98 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Asks the first explorer that can be asked.
-    async fn ask(&self, name: &str, mut params: Value, time: Duration) -> Result<NodeAnswer> {
+    /// A call as explorers take it.
+    fn line(&self, name: &str, mut params: Value) -> Result<String> {
         if let (Some(secret), Some(params)) = (&self.secret, params.as_object_mut()) {
             params.insert("secret".to_owned(), secret.expose().into());
         }
-        let line = question(name, Some(&params.to_string()))?;
-        let words = "this node knows no explorer; set EXPLORER_ADDRESSES (`node.explorers`), or the gateway's `explorer`";
-        let mut last = ApiError::new(Reason::UpstreamUnavailable, words);
+        question(name, Some(&params.to_string()), None)
+    }
+
+    async fn ask_one(&self, explorer: &Address, line: &str, time: Duration) -> Result<NodeAnswer, Failed> {
+        match self.peers.ask(explorer, line, time).await {
+            Ok(said) => answer(&said).ok_or_else(|| {
+                self.peers.distrust(explorer);
+                let words = format!("the explorer at {explorer} answered with something that is no JSON-RPC");
+                Failed::Asked(ApiError::new(Reason::UpstreamUnavailable, words))
+            }),
+            Err(error @ (LineError::Connect(_) | LineError::Resting { .. } | LineError::Busy(_))) => {
+                Err(Failed::Unasked(away(explorer, error)))
+            }
+            Err(error) => Err(Failed::Asked(away(explorer, error))),
+        }
+    }
+
+    /// Asks the first explorer that can be asked, and the next one for a node that it does not know.
+    async fn ask(&self, name: &str, params: Value, time: Duration) -> Result<NodeAnswer> {
+        let line = self.line(name, params)?;
+        let mut last = Err(no_explorer());
         for explorer in &self.explorers {
-            match self.peers.ask(explorer, &line, time).await {
-                Ok(said) => {
-                    return answer(&said).ok_or_else(|| {
-                        self.peers.distrust(explorer);
-                        let words =
-                            format!("the explorer at {explorer} answered with something that is no JSON-RPC");
-                        ApiError::new(Reason::UpstreamUnavailable, words)
-                    });
-                }
-                Err(error @ (LineError::Connect(_) | LineError::Resting { .. } | LineError::Busy(_))) => {
-                    last = away(explorer, error);
-                }
-                Err(error) => return Err(away(explorer, error)),
+            match self.ask_one(explorer, &line, time).await {
+                Ok(NodeAnswer::Error(text)) if is_unknown(&text) => last = Ok(NodeAnswer::Error(text)),
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Asked(error)) => return Err(error),
+                // What another one has said of it says more.
+                Err(Failed::Unasked(_)) if last.is_ok() => {}
+                Err(Failed::Unasked(error)) => last = Err(error),
             }
         }
-        Err(last)
+        last
     }
 
     async fn known<T: DeserializeOwned>(&self, name: &str, params: Value) -> Result<T> {
-        match self.ask(name, params, CALL_TIMEOUT).await? {
-            NodeAnswer::Result(text) => serde_json::from_str(&text).map_err(ApiError::internal),
-            NodeAnswer::Error(text) => Err(failure(&text)),
+        read(self.ask(name, params, CALL_TIMEOUT).await?)
+    }
+
+    /// What each explorer answers. Whoever takes much longer than the first is not waited for.
+    async fn ask_all<T: DeserializeOwned>(&self, name: &str, params: Value) -> Result<Vec<T>> {
+        if self.explorers.len() < 2 {
+            return Ok(vec![self.known(name, params).await?]);
         }
+        let line = &self.line(name, params)?;
+        let ask = |explorer| async move { self.ask_one(explorer, line, CALL_TIMEOUT).await };
+        let mut asked: FuturesUnordered<_> = self.explorers.iter().map(ask).collect();
+        let (mut answers, mut last) = (Vec::new(), no_explorer());
+        let mut patience = CALL_TIMEOUT;
+        while let Ok(Some(answered)) = tokio::time::timeout(patience, asked.next()).await {
+            match answered.map_err(ApiError::from).and_then(read) {
+                Ok(answer) => {
+                    answers.push(answer);
+                    patience = STRAGGLERS;
+                }
+                Err(error) => last = error,
+            }
+        }
+        if answers.is_empty() { Err(last) } else { Ok(answers) }
+    }
+}
+
+/// Why there is no answer.
+enum Failed {
+    /// It was not asked.
+    Unasked(ApiError),
+    /// It may have understood.
+    Asked(ApiError),
+}
+
+impl From<Failed> for ApiError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unasked(error) | Failed::Asked(error) => error,
+        }
+    }
+}
+
+fn no_explorer() -> ApiError {
+    let words =
+        "this node knows no explorer; set EXPLORER_ADDRESSES (`node.explorers`), or the gateway's `explorer`";
+    ApiError::new(Reason::UpstreamUnavailable, words)
+}
+
+fn read<T: DeserializeOwned>(answer: NodeAnswer) -> Result<T> {
+    match answer {
+        NodeAnswer::Result(text) => serde_json::from_str(&text).map_err(ApiError::internal),
+        NodeAnswer::Error(text) => Err(failure(&text)),
     }
 }
 
@@ -75,7 +139,7 @@ impl Nodes for Fleet {
         // Through a `Value` the text would be written anew, and the signature is over its very bytes.
         let params = json!({"public_key": beat.public_key, "signature": beat.signature}).to_string();
         let params = format!(r#"{{"beat":{beat_text},{}"#, &params[1..]);
-        let line = question("heartbeat", Some(&params))?;
+        let line = question("heartbeat", Some(&params), None)?;
         for explorer in &self.explorers {
             if let Ok(said) = self.peers.ask(explorer, &line, CALL_TIMEOUT).await {
                 return match answer(&said) {
@@ -99,11 +163,18 @@ impl Nodes for Fleet {
     }
 
     async fn get(&self, _: &Caller, id: NodeId) -> Result<Node> {
-        self.known("get_node", json!({"node_id": id})).await
+        let told: Vec<Node> = self.ask_all("get_node", json!({"node_id": id})).await?;
+        let newest = told.into_iter().max_by_key(|node| node.beat.order());
+        newest.ok_or_else(|| ApiError::internal("no explorer has answered"))
     }
 
     async fn list(&self, _: &Caller, filter: NodeFilter) -> Result<NodePage> {
-        self.known("list_nodes", json!({"filter": filter})).await
+        let pages = self.ask_all("list_nodes", json!({"filter": filter})).await?;
+        if pages.len() < 2 {
+            return Ok(pages.into_iter().next().unwrap_or_default());
+        }
+        let limit = filter.limit.unwrap_or(NodePage::DEFAULT).clamp(1, NodePage::LONGEST);
+        Ok(NodePage::merge(pages, filter.sort.unwrap_or_default(), limit))
     }
 
     async fn call(&self, caller: &Caller, target: NodeTarget, call: NodeCall) -> Result<NodeAnswer> {
@@ -140,40 +211,14 @@ impl Nodes for Fleet {
     }
 }
 
-/// A call as a line.
-pub(crate) fn question(method: &str, params: Option<&str>) -> Result<String> {
-    let name = serde_json::to_string(method).map_err(ApiError::internal)?;
-    Ok(match params {
-        Some(params) => format!(r#"{{"jsonrpc":"2.0","id":1,"method":{name},"params":{params}}}"#),
-        None => format!(r#"{{"jsonrpc":"2.0","id":1,"method":{name}}}"#),
-    })
-}
-
-#[derive(Deserialize)]
-struct Reply<'a> {
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-/// What a line says; none: it is no answer.
-pub(crate) fn answer(line: &str) -> Option<NodeAnswer> {
-    // serde would take an array for the members in their order.
-    if !line.trim_start().starts_with('{') {
-        return None;
-    }
-    match serde_json::from_str(line).ok()? {
-        Reply { error: Some(error), .. } => Some(NodeAnswer::Error(error.get().to_owned())),
-        Reply { result: Some(result), .. } => Some(NodeAnswer::Result(result.get().to_owned())),
-        // serde takes a null for nothing; a result may well be one.
-        Reply { .. } if line.contains("\"result\"") => Some(NodeAnswer::Result("null".to_owned())),
-        Reply { .. } => None,
-    }
-}
-
 fn reason(error: &Value) -> Option<Reason> {
     Reason::from_name(error["data"]["reason"].as_str()?)
+}
+
+/// Whether the explorer does not know the node that is meant.
+fn is_unknown(error: &str) -> bool {
+    let error: Value = serde_json::from_str(error).unwrap_or_default();
+    reason(&error) == Some(Reason::NodeNotFound)
 }
 
 /// Whether the explorer failed, and not the node behind it.
@@ -208,17 +253,12 @@ fn failure(error: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use hero_domain::{NodeAnswer, Reason};
+    use hero_domain::Reason;
 
-    use super::{answer, failure, is_of_the_explorer};
+    use super::{failure, is_of_the_explorer};
 
     #[test]
-    fn answers_are_told_from_noise_and_the_explorers_errors_from_the_nodes() {
-        assert_eq!(answer(r#"{"id":1,"result":null}"#), Some(NodeAnswer::Result("null".into())));
-        assert_eq!(answer(r#"{"id":1,"result": [1]}"#), Some(NodeAnswer::Result("[1]".into())));
-        for noise in ["", "{}", "HTTP/1.1 400", "[1]"] {
-            assert_eq!(answer(noise), None, "{noise}");
-        }
+    fn the_explorers_errors_are_told_from_the_nodes() {
         let away = r#"{"code":-32041,"message":"away","data":{"reason":"NODE_UNAVAILABLE"}}"#;
         assert!(is_of_the_explorer(away) && failure(away).reason() == Reason::NodeUnavailable);
         assert!(!is_of_the_explorer(r#"{"code":77,"message":"no vm"}"#));

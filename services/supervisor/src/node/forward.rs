@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, future::BoxFuture};
 use hero_domain::{ApiError, NodeAnswer, Reason, Result, Scope};
-use hero_jsonrpc::{Fallback, Session};
+use hero_jsonrpc::{Fallback, Session, answer, question};
 use hero_runtime::{
     Address,
     listen::{LineError, Peers},
 };
 
-use super::{config::NodeConfig, fleet};
+use super::config::NodeConfig;
 
 /// Passes methods on by their prefix.
 pub(crate) struct Forward {
@@ -49,9 +49,9 @@ impl Fallback for Forward {
             // What the other service allows is not known here.
             session.caller().require(Scope::Admin)?;
             let address = address.ok_or_else(|| ApiError::internal("nobody serves this method any more"))?;
-            let line = fleet::question(&method, params.as_deref())?;
-            let answer = peers.ask(&address, &line, timeout).await.map_err(|error| away(&address, error))?;
-            fleet::answer(&answer).ok_or_else(|| {
+            let line = question(&method, params.as_deref(), None)?;
+            let said = peers.ask(&address, &line, timeout).await.map_err(|error| away(&address, error))?;
+            answer(&said).ok_or_else(|| {
                 peers.distrust(&address);
                 let words = format!("the service at {address} answered with something that is no JSON-RPC");
                 ApiError::new(Reason::UpstreamUnavailable, words)

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use hero_domain::{Heartbeat, Machine, Node, NodeId, NodeState, RunnerState, Standing, Timestamp};
+use hero_domain::{
+    Caller, Heartbeat, Machine, Node, NodeId, NodeState, RunnerState, Standing, Timestamp,
+    ports::Overlay as _,
+};
+use hero_proto::GrpcOverlay;
 use hero_runtime::{Address, Shutdown, VERSION, listen::Peers};
 use hero_store::{JobStore as _, Store};
 use parking_lot::Mutex;
@@ -22,6 +26,9 @@ use super::{
 
 /// The longest pause before an explorer that does not answer is told again.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How long the bridge may take to say where this node is in the overlay.
+const BRIDGE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the node has said last, as a line for explorers.
 pub(crate) type Pulse = watch::Receiver<Option<Arc<Beat>>>;
@@ -42,6 +49,8 @@ pub(crate) struct Heart {
     store: Store,
     folder: PathBuf,
     look: Mutex<Look>,
+    /// None: this node has no bridge.
+    overlay: Option<GrpcOverlay>,
     told: watch::Sender<Option<Arc<Beat>>>,
 }
 
@@ -61,6 +70,7 @@ impl Heart {
         folder: PathBuf,
         addresses: Vec<Address>,
         store: Store,
+        overlay: Option<GrpcOverlay>,
     ) -> anyhow::Result<(Self, Pulse)> {
         let identity = Identity::in_folder(&folder)?;
         let id = config.id.clone().map_or_else(|| identity.id(), Ok)?;
@@ -68,7 +78,7 @@ impl Heart {
         let (told, pulse) = watch::channel(None);
         let (config, look) = (config.clone(), Mutex::default());
         let explorers = config.explorers();
-        Ok((Self { identity, id, config, addresses, explorers, store, folder, look, told }, pulse))
+        Ok((Self { identity, id, config, addresses, explorers, store, folder, look, overlay, told }, pulse))
     }
 
     /// Beats until the shutdown.
@@ -121,11 +131,17 @@ impl Heart {
                 *queues.entry(depth.script_type.as_str().to_owned()).or_insert(0) += depth.waiting;
             }
         }
+        let (overlay_ip, overlay_key) = self.in_overlay().await;
+        let mut addresses = self.addresses();
+        if !overlay_key.is_empty() {
+            // The last that is tried: it is the slowest way.
+            addresses.push(format!("mycelium://{overlay_key}"));
+        }
         let host = || gethostname::gethostname().to_string_lossy().into_owned();
         Heartbeat {
             node_id: self.id.clone(),
             name: if self.config.name.is_empty() { host() } else { self.config.name.clone() },
-            addresses: self.addresses(),
+            addresses,
             labels: self.config.labels.clone(),
             runners: u32::try_from(alive().count()).unwrap_or(u32::MAX),
             slots: alive().map(|runner| runner.slots).sum(),
@@ -135,13 +151,28 @@ impl Heart {
             queues,
             machine: self.machine(),
             version: VERSION.to_owned(),
-            overlay_ip: String::new(),
-            overlay_key: String::new(),
+            overlay_ip,
+            overlay_key,
             twin_id: self.config.twin_id,
             started_at_ms: self.identity.started_at_ms,
             counter,
             sent_at_ms: now_ms().max(self.identity.started_at_ms),
             interval_ms: self.config.interval_ms,
+        }
+    }
+
+    /// Its address and its key in the overlay, empty while nobody knows: no heartbeat waits for the bridge.
+    async fn in_overlay(&self) -> (String, String) {
+        let Some(overlay) = &self.overlay else { return Default::default() };
+        let caller = Caller::local();
+        let asked = tokio::time::timeout(BRIDGE_TIMEOUT, overlay.status(&caller, None));
+        match asked.await {
+            Ok(Ok(own)) => (own.ip.map(|ip| ip.to_string()).unwrap_or_default(), own.public_key.to_string()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the place in the overlay is not known now");
+                Default::default()
+            }
+            Err(_) => Default::default(),
         }
     }
 

@@ -40,7 +40,8 @@ fn wants(method: &str) -> Wants {
         "list_runners" | "get_runner" | "drain_runner" | "remove_runner" => Wants::Register,
         "add_circle" | "remove_circle" | "list_circles" | "create_key" | "list_keys" | "remove_key"
         | "rotate_key" | "list_audit" | "allow_node" | "ban_node" | "remove_node" => Wants::NodeAdmin,
-        "bus_call" | "bus_send" | "bus_result" | "call_node" => Wants::NodeUser,
+        "bus_call" | "bus_send" | "bus_result" | "call_node" | "mycelium_call" | "mycelium_send"
+        | "mycelium_status" => Wants::NodeUser,
         "heartbeat" => Wants::NodeRegister,
         "node_info" | "list_nodes" | "get_node" => Wants::NodeKey,
         unknown => panic!("say on this page who may call {unknown}"),

@@ -147,3 +147,36 @@ async fn stop(mut process: Process) {
     let status = process.exit().await;
     assert_eq!(status.code(), Some(0), "{}", process.said());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explorers_that_know_nothing_of_each_other_are_one_to_their_nodes() {
+    let redises = [RedisServer::start().unwrap(), RedisServer::start().unwrap()];
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (mut first, mut second) =
+        (explorer(&redises[0], folders[0].path(), "0"), explorer(&redises[1], folders[1].path(), "0"));
+    let (one, other) = (first.address("tcp").await, second.address("tcp").await);
+    let (mut kitchen, mut cellar) = (
+        node(folders[0].path(), "kitchen", &format!("{one},tcp://{other}")),
+        node(folders[0].path(), "cellar", &other),
+    );
+    let here = client(&mut kitchen).await;
+    client(&mut cellar).await;
+    // The first explorer has never heard of the cellar.
+    for id in ["kitchen", "cellar"] {
+        is_in_state(&here, id, "alive").await;
+    }
+    assert_eq!(here.call("get_node", json!(["cellar"])).await["node_id"], "cellar");
+    let call = json!({"node_id": "cellar", "method": "node_info"});
+    assert_eq!(here.call("call_node", call.clone()).await["node_id"], "cellar");
+    let job = json!({"script": "print(7)", "script_type": "Python", "node": "cellar"});
+    assert_eq!(here.call("run_job", job).await, "7\n");
+    // One of them is enough.
+    first.signal(Signal::KILL);
+    first.exit().await;
+    let page = here.call("list_nodes", json!([{"limit": 1}])).await;
+    assert_eq!((&page["total"], &page["next_cursor"]), (&json!(2), &json!("cellar")));
+    assert_eq!(here.call("call_node", call).await["node_id"], "cellar");
+    for process in [kitchen, cellar, second] {
+        stop(process).await;
+    }
+}

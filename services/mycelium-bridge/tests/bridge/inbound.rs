@@ -1,132 +1,17 @@
-//! The bridge between a made-up overlay and a made-up node, over real HTTP, gRPC and Redis.
+//! Requests that come in as messages.
 
 use std::{path::Path, time::Duration};
 
 use hero_client::{
-    Client, Destination, NewJob, Options, Reason, RunJob, ScriptType,
+    Client, NewJob, Options, Reason, RunJob, ScriptType,
     mycelium::{Daemon, DaemonOptions, Pushed},
 };
 use hero_domain::Scope;
-use hero_mycelium_bridge::{Bridge, BridgeConfig, Peer};
-use hero_proto::{FILE_DESCRIPTOR_SET, job_server, key_server, runner_server, schedule_server};
-use hero_runtime::{
-    Address, Context, DrainConfig, GrpcConfig, Health, Listener, Service as _, Shutdown, ShutdownTrigger,
-    grpc,
-};
-use hero_testing::{
-    FakeNode, RedisServer, eventually,
-    mycelium::{FakeDaemon, FakeOverlay, Mood},
-};
+use hero_mycelium_bridge::Peer;
+use hero_testing::{eventually, mycelium::Mood};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const TOPIC: &str = "supervisor.rpc";
-
-/// A caller's daemon, the node's daemon, the bridge and what stands behind it.
-struct Story {
-    overlay: FakeOverlay,
-    here: FakeDaemon,
-    there: FakeDaemon,
-    ports: FakeNode,
-    redis: RedisServer,
-    supervisor: Address,
-    _supervisor: ShutdownTrigger,
-}
-
-/// A bridge that runs.
-struct Running {
-    health: Health,
-    trigger: ShutdownTrigger,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Running {
-    async fn ready(&self) {
-        let ready = tokio::time::timeout(PATIENCE, self.health.ready()).await;
-        assert!(ready.is_ok(), "not ready: {:?}", self.health.report());
-    }
-
-    /// Ends as a crash would.
-    async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
-
-    async fn stop(self) {
-        self.trigger.drain().await;
-        self.task.await.unwrap().unwrap();
-    }
-}
-
-impl Story {
-    async fn begin() -> Self {
-        let overlay = FakeOverlay::new();
-        let (here, there) = (overlay.daemon().await.unwrap(), overlay.daemon().await.unwrap());
-        let ports = FakeNode::new();
-        let listener = Listener::bind(&Address::loopback(0)).await.unwrap();
-        let supervisor = listener.address().clone();
-        let (trigger, shutdown) = Shutdown::new(DrainConfig::default());
-        let server = grpc::Server::new(&GrpcConfig::default(), &Health::new())
-            .add_service(job_server(ports.clone()))
-            .add_service(runner_server(ports.clone()))
-            .add_service(key_server(ports.clone()))
-            .add_service(schedule_server(ports.clone()))
-            .descriptors(FILE_DESCRIPTOR_SET);
-        tokio::spawn(server.serve(listener, shutdown));
-        let redis = RedisServer::start().unwrap();
-        Self { overlay, here, there, ports, redis, supervisor, _supervisor: trigger }
-    }
-
-    async fn bridge(&self) -> Running {
-        let bridge = self.bridge_with(|_| {}).await;
-        bridge.ready().await;
-        bridge
-    }
-
-    async fn bridge_with(&self, change: impl FnOnce(&mut BridgeConfig)) -> Running {
-        let mut config = BridgeConfig {
-            mycelium_url: self.there.url(),
-            supervisor: self.supervisor.clone(),
-            peers: vec![Peer {
-                pk: self.here.pk().parse().unwrap(),
-                scope: Scope::User,
-                circles: vec![],
-                ip: Some(self.here.ip()),
-            }],
-            ..BridgeConfig::default()
-        };
-        config.redis.url = self.redis.url().parse().unwrap();
-        config.daemon.check_interval_ms = 50;
-        config.daemon.call_timeout_ms = 500;
-        config.replies.look_ms = 20;
-        change(&mut config);
-        let cx = Context::detached();
-        let (trigger, shutdown) = Shutdown::new(config.drain);
-        let bridge = Bridge::bind(config, &cx).await.unwrap();
-        Running { health: cx.health, trigger, task: tokio::spawn(bridge.run(shutdown)) }
-    }
-
-    fn to_there(&self) -> Destination {
-        Destination::Pk(self.there.pk().parse().unwrap())
-    }
-
-    fn client(&self) -> Client {
-        Client::over_mycelium(self.here.url(), self.to_there()).build().unwrap()
-    }
-
-    fn daemon(&self) -> Daemon {
-        Daemon::new(&self.here.url(), DaemonOptions::default()).unwrap()
-    }
-
-    /// Sends what may be no request at all, and reads what comes back.
-    async fn ask(&self, payload: &[u8]) -> Value {
-        match self.daemon().ask(&self.to_there(), Some(TOPIC), payload, PATIENCE).await.unwrap() {
-            Pushed::Reply(reply) => serde_json::from_slice(&reply.payload.unwrap()).unwrap(),
-            Pushed::Expired(_) => panic!("nothing came back to {}", String::from_utf8_lossy(payload)),
-        }
-    }
-}
+use crate::setup::{PATIENCE, Story, TOPIC};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_calls_the_node_through_the_overlay() {
@@ -270,13 +155,15 @@ async fn bad_input_is_answered_with_words() {
         (br#"{"jsonrpc":"2.0","id":1,"method":"get_job","params":{"job_id":"x"}}"#.to_vec(), -32602),
         (br#"{"jsonrpc":"2.0","id":1,"method":"list_runners"}"#.to_vec(), -32031),
         (serde_json::to_vec(&many).unwrap(), -32010),
-        (vec![b' '; (1 << 20) + 1], -32040),
+        (vec![b' '; (1 << 20) + 1], -32007),
     ];
     for (payload, code) in cases {
         let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
         let answer = story.ask(&payload).await;
         assert_eq!(answer["error"]["code"].as_i64(), Some(code), "{shown}: {answer}");
     }
+    // Under the daemon's limit on requests, over the one on responses: it can never be handed out.
+    story.daemon().push(&story.to_there(), Some(TOPIC), &vec![b'x'; 7_864_100]).await.unwrap();
     // Nothing of this sort, and no reply that nobody asked for, disturbs it.
     let there = story.there.pk().parse().unwrap();
     story.daemon().reply("00000000deadbeef", &there, b"spoofed").await.unwrap();
