@@ -7,6 +7,7 @@ use std::{
 
 use hero_config::Secret;
 use hero_domain::Destination;
+use jsonrpsee::{core::client::Subscription, ws_client::WsClient};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use tokio::sync::OnceCell;
@@ -279,6 +280,19 @@ impl Client {
             pause *= 2;
             left -= 1;
         }
+    }
+
+    /// Opens a feed, within the time of a call.
+    pub(crate) async fn open_feed(
+        &self,
+        method: &str,
+        unsubscribe: &str,
+        params: &Value,
+    ) -> Result<(Subscription<Box<RawValue>>, Arc<WsClient>)> {
+        let deadline = self.0.options.call_timeout;
+        let late = || Error::Timeout { method: method.to_owned(), after_ms: millis(deadline) };
+        let opened = self.0.transport.subscribe(method, unsubscribe, params);
+        tokio::time::timeout(deadline, opened).await.map_err(|_| late())?
     }
 
     async fn attempt<T: DeserializeOwned>(

@@ -36,10 +36,10 @@ pub use hero_domain::{
     OverlayKey, OverlayState, Priority, Reason, RunnerId, RunnerState, ScheduleId, Scope, ScriptType,
     Standing, Timestamp,
 };
-pub use methods::METHODS;
+pub use methods::{METHODS, Subscription};
 pub use model::{
-    Ahead, AuditEntry, BusReply, Circle, CreatedKey, Explanation, Job, JobTemplate, Key, MyceliumMessage,
-    MyceliumStatus, Runner, Schedule, Serving,
+    Ahead, AuditEntry, BusReply, Circle, CreatedKey, Explanation, Job, JobEvent, JobTemplate, Key, LogLine,
+    LogNews, MyceliumMessage, MyceliumStatus, Runner, Schedule, Serving,
 };
 pub use params::{BusRequest, Filter, NewJob, NewSchedule, RunJob};
 pub use target::{AddressError, Target};

@@ -8,6 +8,9 @@ mod nodes;
 mod overlay;
 mod runners;
 mod schedules;
+mod subscriptions;
+
+pub use subscriptions::Subscription;
 
 /// The names of the methods that have a function here; any other one goes through
 /// [`Client::call`](crate::Client::call).

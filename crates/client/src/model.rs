@@ -142,6 +142,51 @@ pub struct JobTemplate {
     pub retention: u32,
 }
 
+/// Something that happened to a job. What is known of the job is none when it is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of the notification job_event")]
+pub struct JobEvent {
+    /// Where to go on from after it.
+    pub event_id: String,
+    /// What happened; `current`: nothing yet, this is where the job is.
+    pub event: String,
+    pub job_id: JobId,
+    pub status: Option<JobStatus>,
+    pub script_type: Option<ScriptType>,
+    pub context_id: Option<String>,
+    pub caller_id: Option<String>,
+    pub created_at: Option<Timestamp>,
+    pub attempt: Option<u32>,
+    pub runner_id: Option<RunnerId>,
+    pub error_kind: Option<ErrorKind>,
+    pub error: Option<String>,
+    /// Members that a newer node adds, and the progress.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// What has come into a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogNews {
+    /// The lines.
+    pub lines: Vec<LogLine>,
+    /// Where to go on from after them.
+    pub place: Option<String>,
+    /// How the job has ended; none: it has not, and more may come.
+    pub ended: Option<JobStatus>,
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Where it was written to: `stdout`, `stderr`, `log`.
+    pub stream: String,
+    /// When.
+    pub at: Timestamp,
+    /// What it says.
+    pub text: String,
+}
+
 /// A circle that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the members are those of hero_domain::Circle")]

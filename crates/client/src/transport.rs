@@ -3,16 +3,17 @@
 mod connection;
 mod lines;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use hero_config::Secret;
 use http::{HeaderMap, HeaderValue, header};
 use jsonrpsee::{
     core::{
-        client::{ClientT as _, Error as RpcError},
+        client::{ClientT as _, Error as RpcError, Subscription},
         traits::ToRpcParams,
     },
     http_client::{HttpClient, HttpClientBuilder},
+    ws_client::WsClient,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -107,6 +108,26 @@ impl Transport {
                 .map_err(|error| failure(error, method, address)),
             Self::Connection(connection) => connection.call(method, params).await,
             Self::Mycelium(overlay) => overlay.call(method, params, deadline).await,
+        }
+    }
+}
+
+impl Transport {
+    /// Opens a feed; the connection is its own too.
+    pub(crate) async fn subscribe(
+        &self,
+        method: &str,
+        unsubscribe: &str,
+        params: &Value,
+    ) -> Result<(Subscription<Box<RawValue>>, Arc<WsClient>)> {
+        match self {
+            Self::Connection(connection) => connection.subscribe(method, unsubscribe, params).await,
+            Self::Http { .. } | Self::Mycelium(_) => {
+                let words = format!(
+                    "{method} needs a connection that the node can send over; {self} is none, ws:// is"
+                );
+                Err(Error::Refused(words))
+            }
         }
     }
 }

@@ -142,3 +142,26 @@ async fn silence_ends_in_a_timeout_and_nobody_there_is_told_at_once() {
         "{away}"
     );
 }
+
+#[tokio::test]
+async fn a_feed_brings_what_is_sent_and_needs_a_way_to_send_over() {
+    let event = |number: u64, status: &str| {
+        let result = json!({"event_id": format!("1-{number}"), "event": "current", "job_id": JobId::mint(),
+            "status": status, "script_type": "OSIS", "progress": null});
+        let params = json!({"subscription": 7, "result": result});
+        format!("{}\n", json!({"jsonrpc": "2.0", "method": "job_event", "params": params}))
+    };
+    let (_folder, path, _) = peer(move |_, call| {
+        let answer = success(call, if call["method"] == "subscribe_job" { json!(7) } else { json!(true) })?;
+        Some(format!("{answer}{}{}", event(1, "Started"), event(2, "Finished")))
+    })
+    .await;
+    let mut feed = client(&path).subscribe_job(JobId::mint(), None).await.unwrap();
+    let first = feed.next().await.unwrap().unwrap();
+    assert_eq!((first.event_id.as_str(), first.status.unwrap().as_str()), ("1-1", "Started"));
+    assert_eq!(feed.next().await.unwrap().unwrap().status.unwrap().as_str(), "Finished");
+
+    let over_http = Client::builder("http://127.0.0.1:9").build().unwrap();
+    let refused = over_http.subscribe_logs(JobId::mint(), None).await.unwrap_err();
+    assert!(matches!(&refused, Error::Refused(words) if words.contains("ws://")), "{refused}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonrpsee::{
-    core::client::{ClientBuilder, ClientT as _},
+    core::client::{ClientBuilder, ClientT as _, Subscription, SubscriptionClientT as _},
     ws_client::{WsClient, WsClientBuilder},
 };
 use serde_json::{Value, value::RawValue};
@@ -55,6 +55,25 @@ impl Connection {
         let client = self.client().await?;
         let answer = client.request::<Box<RawValue>, _>(method, Given(params)).await;
         answer.map_err(|error| failure(error, method, &self.target.to_string()))
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        method: &str,
+        unsubscribe: &str,
+        params: &Value,
+    ) -> Result<(Subscription<Box<RawValue>>, Arc<WsClient>)> {
+        let with_secret;
+        let params = if self.has_headers() {
+            params
+        } else {
+            with_secret = self.credentials.join(method, params)?;
+            &with_secret
+        };
+        let client = self.client().await?;
+        let opened = client.subscribe(method, Given(params), unsubscribe).await;
+        let feed = opened.map_err(|error| failure(error, method, &self.target.to_string()))?;
+        Ok((feed, client))
     }
 
     fn has_headers(&self) -> bool {

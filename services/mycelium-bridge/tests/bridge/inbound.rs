@@ -274,7 +274,8 @@ async fn the_daemon_rings_where_a_socket_is_configured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_says_what_is_wrong_with_the_daemon() {
     let mut story = Story::begin().await;
-    let bridge = story.bridge().await;
+    let bridge = story.bridge_with(|config| config.daemon.call_timeout_ms = 500).await;
+    bridge.ready().await;
     let said = async |what: &str| {
         eventually(what, PATIENCE, async || {
             bridge.health.report().conditions.values().any(|words| words.contains(what))

@@ -103,7 +103,7 @@ impl Story {
         };
         config.redis.url = self.redis.url().parse().unwrap();
         config.daemon.check_interval_ms = 50;
-        config.daemon.call_timeout_ms = 500;
+        config.daemon.call_timeout_ms = 10_000;
         config.replies.look_ms = 20;
         change(&mut config);
         let cx = Context::detached();

@@ -136,7 +136,7 @@ async fn no_more_jobs_run_than_there_are_slots() {
         let job = node.ended(id).await;
         assert_eq!((job.status, job.attempt), (JobStatus::Finished, 1));
         moments.push((job.started_at.unwrap(), 1));
-        moments.push((job.ended_at.unwrap(), -1));
+        moments.push((job.finished_at.unwrap(), -1));
     }
     moments.sort_unstable();
     let mut running = 0;

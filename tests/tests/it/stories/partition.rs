@@ -173,8 +173,11 @@ async fn machines_are_cut_off_come_back_restart_and_move() {
     world.set_plugged(&at_cellar, true);
     is_in_state(&here, "cellar", NodeState::Alive).await;
     eventually("calls get through", PATIENCE, async || who_is(&here, "cellar").await.is_ok()).await;
-    let history = here.get_node(&"cellar".parse().unwrap()).await.unwrap().history;
-    assert!(history[0].why.starts_with("heard of again"), "{history:?}");
+    eventually("that is on record", PATIENCE, async || {
+        let known = here.get_node(&"cellar".parse().unwrap()).await;
+        known.is_ok_and(|node| node.history.iter().any(|it| it.why.starts_with("heard of again")))
+    })
+    .await;
 
     // The explorer is restarted, and knows them.
     first.signal(Signal::KILL);
