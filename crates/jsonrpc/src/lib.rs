@@ -46,7 +46,7 @@ pub use overlay::{MyceliumMessageView, MyceliumStatusView};
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use view::{
-    AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
-    ScheduleView, ServingView, TemplateView,
+    AheadView, AuditView, CircleView, ContextBytesView, CreatedKeyView, ExplanationView, JobView, KeyView,
+    RunnerView, ScheduleView, ServingView, TemplateView,
 };
 pub use wire::{Wire, WireConfig};

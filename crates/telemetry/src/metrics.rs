@@ -105,6 +105,8 @@ pub struct Metrics {
     pub runner_busy: UpDownCounter,
     /// See [`names::RUNNER_SLOTS`].
     pub runner_slots: Gauge,
+    /// See [`names::RUNNER_REFUSED`].
+    pub runner_refused: Counter,
     /// See [`names::NODE_LAST_SEEN`].
     pub node_last_seen: Gauge,
     /// See [`names::CONNECTIONS`].
@@ -161,6 +163,11 @@ impl Metrics {
             job_wait: seconds(names::JOB_WAIT, "How long jobs waited in a queue"),
             runner_busy: up_down(names::RUNNER_BUSY, "{job}", "Jobs that a runner works on now"),
             runner_slots: gauge(names::RUNNER_SLOTS, "{job}", "Jobs that a runner can work on at once"),
+            runner_refused: counter(
+                names::RUNNER_REFUSED,
+                "{report}",
+                "Reports of attempts that others had taken over",
+            ),
             node_last_seen: gauge(names::NODE_LAST_SEEN, "s", "When a node was last heard of"),
             connections: up_down(names::CONNECTIONS, "{connection}", "Connections that are open"),
             waiters: up_down(names::WAITERS, "{caller}", "Callers that wait for a job to end"),

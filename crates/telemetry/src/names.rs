@@ -28,6 +28,8 @@ pub const JOB_WAIT: &str = "hero.job.wait";
 pub const RUNNER_BUSY: &str = "hero.runner.busy";
 /// Jobs that a runner can work on at once.
 pub const RUNNER_SLOTS: &str = "hero.runner.slots";
+/// Reports that the job store refused, for the attempt was not the runner's any more: ends and log lines, by kind.
+pub const RUNNER_REFUSED: &str = "hero.runner.refused";
 /// When a node was last heard of, in seconds since 1970.
 pub const NODE_LAST_SEEN: &str = "hero.node.last_seen";
 /// Connections that are open.
