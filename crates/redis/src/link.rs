@@ -6,7 +6,8 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, aio::Multiplex
 
 use crate::{
     Error, RedisConfig, Result, Script,
-    shared::{Lent, SharedConnection, connect},
+    shared::{Lent, SharedConnection, connect, subscribe},
+    subscription::Subscription,
     target::Target,
 };
 
@@ -100,6 +101,16 @@ impl Link {
         let connection = connect(&self.0.target, &bounds, self.0.config.connect_timeout()).await;
         let connection = connection.map_err(|error| self.away(error))?;
         Ok(Blocking { connection, address: self.0.address.clone(), grace: self.0.config.response_timeout() })
+    }
+
+    /// Subscribes to a channel, on a connection of one's own.
+    ///
+    /// # Errors
+    /// [`Error::Away`]; [`Error`] too when the account may not read the channel.
+    pub async fn subscribe(&self, channel: &str) -> Result<Subscription> {
+        let parts = subscribe(&self.0.target, channel, self.0.config.connect_timeout()).await;
+        let parts = parts.map_err(|error| self.away(error))?;
+        Ok(Subscription::new(parts, self.0.address.clone(), self.0.config.response_timeout()))
     }
 
     /// Makes the next call connect anew: what answers is not the server that it should be.

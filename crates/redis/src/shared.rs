@@ -4,7 +4,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::Shared};
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, RedisError, RedisResult,
+    aio::{MultiplexedConnection, PubSubSink, PubSubStream},
+};
 
 use crate::target::Target;
 
@@ -82,6 +85,21 @@ pub(crate) async fn connect(
     let client = tokio::time::timeout(limit, target.client()).await.unwrap_or_else(|_| Err(late()))?;
     let connecting = client.get_multiplexed_async_connection_with_config(bounds);
     tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Connects within twice the limit, and subscribes within the limit.
+pub(crate) async fn subscribe(
+    target: &Target,
+    channel: &str,
+    limit: Duration,
+) -> RedisResult<(PubSubSink, PubSubStream)> {
+    let client = tokio::time::timeout(limit, target.client()).await.unwrap_or_else(|_| Err(late()))?;
+    let subscribing = async {
+        let (mut sink, messages) = client.get_async_pubsub().await?.split();
+        sink.subscribe(channel).await?;
+        Ok((sink, messages))
+    };
+    tokio::time::timeout(limit, subscribing).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn late() -> RedisError {

@@ -90,13 +90,13 @@ fn healthcheck<S: Service>(config: &S::Config) -> u8 {
 }
 
 fn serve<S: Service>(config: S::Config) -> u8 {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
-        .thread_name(S::NAME)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // A person who has measured something else may say so by tokio's own variable.
+    if env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        runtime.worker_threads(if S::IS_ALONE { cores } else { (cores / 2).max(1) });
+    }
+    let runtime = match runtime.thread_name(S::NAME).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain::<S>(FAILED, &error),
     };

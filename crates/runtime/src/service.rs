@@ -19,6 +19,9 @@ pub trait Service: Sized + Send + 'static {
     const ABOUT: &'static str;
     /// Names that are promised for a key beside its regular environment name.
     const ENV_ALIASES: &'static [(&'static str, &'static str)] = &[];
+    /// Whether the process has the machine to itself, and so a thread of the runtime for each processor. Else it has
+    /// one for every second: on a node that does little, threads that wake each other cost a call more than they save.
+    const IS_ALONE: bool = false;
 
     /// Its settings; see `hero-config`.
     type Config: DeserializeOwned + Serialize + Validate + Chassis + Default + Send + 'static;

@@ -21,6 +21,8 @@ pub(crate) const RUNNERS: &str = "hero:runners";
 const RUNNER: &str = "hero:runner:";
 const STOPS: &str = ":stops";
 pub(crate) const EVENTS: &str = "hero:events";
+/// The channel on which the ids of jobs that have ended are published; no key.
+pub(crate) const ENDED: &str = "hero:ended";
 pub(crate) const INDEX: &str = "hero:jobs";
 const CONTEXT: &str = "hero:jobs:context:";
 pub(crate) const ERRORS: &str = "hero:jobs:status:error";
@@ -91,6 +93,7 @@ pub(crate) fn as_lua() -> String {
         ("RUNNER", RUNNER),
         ("STOPS", STOPS),
         ("EVENTS", EVENTS),
+        ("ENDED", ENDED),
         ("INDEX", INDEX),
         ("CONTEXT", CONTEXT),
         ("ERRORS", ERRORS),

@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod api;
 mod create;
+mod ends;
 mod error;
 mod exchange;
 mod explain;
@@ -31,6 +32,7 @@ mod work;
 
 pub use access::{MAX_CIRCLES, MAX_KEYS, StoredKey};
 pub use api::*;
+pub use ends::Watch;
 pub use error::Error;
 pub use fitness::Fitness;
 pub use keys::LONGEST_SWEEP_PAUSE_MS;
@@ -39,5 +41,5 @@ pub use objects::{
 };
 pub use store::{QueueDepth, Store};
 pub use strays::Strays;
-pub use waits::{Waits, Watch};
+pub use waits::Waits;
 pub use work::{Control, ControlMessage, Work};

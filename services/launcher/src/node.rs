@@ -44,6 +44,7 @@ impl Service for Node {
         "A whole Hero node in one process: gateway, supervisor, runner, and Redis if none is there";
 
     const ENV_ALIASES: &'static [(&'static str, &'static str)] = crate::config::ENV_ALIASES;
+    const IS_ALONE: bool = true;
 
     type Config = LauncherConfig;
     type Flags = LauncherFlags;

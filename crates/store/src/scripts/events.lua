@@ -12,8 +12,14 @@ local function note(kind, id)
   if ids then ids[#ids + 1] = id else happened[kind] = {id} end
 end
 
+local ENDS = {finished = true, failed = true, deleted = true}
+
+-- Events are kept for those that follow jobs. An end is published besides: whoever waits for one needs no other news,
+-- and is told without having asked.
 local function announce()
   for kind, ids in pairs(happened) do
-    call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'k', kind, 'ids', table.concat(ids, ' '))
+    local all = table.concat(ids, ' ')
+    call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'k', kind, 'ids', all)
+    if ENDS[kind] then call('PUBLISH', ENDED, all) end
   end
 end
