@@ -29,6 +29,7 @@ mod overlay;
 mod params;
 mod schedules;
 mod session;
+mod subscriptions;
 mod view;
 mod wire;
 
@@ -46,7 +47,7 @@ pub use overlay::{MyceliumMessageView, MyceliumStatusView};
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use view::{
-    AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
-    ScheduleView, ServingView, TemplateView,
+    AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobEventView, JobView, KeyView,
+    LogLineView, LogNewsView, RunnerView, ScheduleView, ServingView, TemplateView,
 };
 pub use wire::{Wire, WireConfig};

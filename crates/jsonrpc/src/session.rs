@@ -15,6 +15,7 @@ pub struct Session(Arc<State>);
 struct State {
     caller: OnceLock<Arc<Caller>>,
     guest: Option<Guest>,
+    has_websocket: bool,
     traceparent: Option<String>,
 }
 
@@ -32,7 +33,17 @@ impl Session {
     /// A session of `caller`; `traceparent` is the W3C trace context that the transport brought, if any.
     #[must_use]
     pub fn new(caller: impl Into<Arc<Caller>>, traceparent: Option<String>) -> Self {
-        Self(Arc::new(State { caller: OnceLock::from(caller.into()), guest: None, traceparent }))
+        Self::of(caller.into(), false, traceparent)
+    }
+
+    /// A session of `caller` on a WebSocket, over which more than answers can be sent.
+    #[must_use]
+    pub fn on_websocket(caller: impl Into<Arc<Caller>>, traceparent: Option<String>) -> Self {
+        Self::of(caller.into(), true, traceparent)
+    }
+
+    fn of(caller: Arc<Caller>, has_websocket: bool, traceparent: Option<String>) -> Self {
+        Self(Arc::new(State { caller: OnceLock::from(caller), guest: None, has_websocket, traceparent }))
     }
 
     /// A session of somebody who has to prove a key to a circle first. `is_lasting`: what is proved holds for the
@@ -42,7 +53,7 @@ impl Session {
         let nobody =
             Caller { name: "guest".to_owned(), scope: Scope::Register, circle: Some(circle.clone()) };
         let guest = Some(Guest { nobody, circle, is_lasting });
-        Self(Arc::new(State { caller: OnceLock::new(), guest, traceparent }))
+        Self(Arc::new(State { caller: OnceLock::new(), guest, has_websocket: is_lasting, traceparent }))
     }
 
     /// Who calls; for a guest: nobody. Ask [`Session::is_guest`] first: the table of methods does.
@@ -74,6 +85,12 @@ impl Session {
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         self.0.guest.as_ref().is_some_and(|guest| guest.is_lasting)
+    }
+
+    /// Whether more than answers can be sent.
+    #[must_use]
+    pub fn has_websocket(&self) -> bool {
+        self.0.has_websocket
     }
 
     /// From now on the calls are this caller's; whether they are. Who is known already stays who it is.

@@ -87,7 +87,7 @@ async fn every_method_takes_its_own_example() {
         );
         module.extensions_mut().insert(match of_circle {
             true => Session::guest(circle.clone(), true, None),
-            false => Session::new(Caller::local(), None),
+            false => Session::on_websocket(Caller::local(), None),
         });
         let params = example(described);
         let required = method.params.iter().filter(|param| param.required).count();

@@ -21,6 +21,8 @@ pub(crate) const RUNNERS: &str = "hero:runners";
 const RUNNER: &str = "hero:runner:";
 const STOPS: &str = ":stops";
 pub(crate) const EVENTS: &str = "hero:events";
+/// Logs that are followed and have got new lines.
+pub(crate) const LOG_EVENTS: &str = "hero:events:logs";
 pub(crate) const INDEX: &str = "hero:jobs";
 const CONTEXT: &str = "hero:jobs:context:";
 pub(crate) const ERRORS: &str = "hero:jobs:status:error";
@@ -57,6 +59,8 @@ pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
 
 /// Events that are kept for a reader that falls behind; a wait that misses one finds out by a look.
 const EVENTS_KEPT: u32 = 2_048;
+/// The same of logs; a reader that misses one finds out by a look.
+const LOG_EVENTS_KEPT: u32 = 512;
 /// A pause between two sweeps that is longer than this was an outage: nobody could renew a lease either.
 pub(crate) const OUTAGE_MS: u64 = 3_000;
 /// The longest pause between two sweeps that is none, with time for the sweep itself.
@@ -82,6 +86,7 @@ pub(crate) fn as_lua() -> String {
         ("RUNNER", RUNNER),
         ("STOPS", STOPS),
         ("EVENTS", EVENTS),
+        ("LOG_EVENTS", LOG_EVENTS),
         ("INDEX", INDEX),
         ("CONTEXT", CONTEXT),
         ("ERRORS", ERRORS),
@@ -106,6 +111,7 @@ pub(crate) fn as_lua() -> String {
     let limits = JobLimits::default();
     let numbers = [
         ("EVENTS_KEPT", u64::from(EVENTS_KEPT)),
+        ("LOG_EVENTS_KEPT", u64::from(LOG_EVENTS_KEPT)),
         ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
         ("OUTAGE", OUTAGE_MS),
         ("DEFAULT_RETENTION", limits.default_retention_s.into()),

@@ -11,6 +11,7 @@ mod create;
 mod error;
 mod exchange;
 mod explain;
+mod feeds;
 mod fitness;
 mod keys;
 mod list;
@@ -39,5 +40,5 @@ pub use objects::{
 };
 pub use store::{QueueDepth, Store};
 pub use strays::Strays;
-pub use waits::{Waits, Watch};
+pub use waits::{LogWatch, Waits, Watch};
 pub use work::{Control, ControlMessage, Work};

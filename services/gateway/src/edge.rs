@@ -105,12 +105,13 @@ impl<P: Ports> Edge<P> {
     ) -> Result<Session, Response> {
         let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
+        let known = if is_lasting { Session::on_websocket } else { Session::new };
         let Some(circle) = circle else {
             let caller = self.auth.identify(headers).await.map_err(|error| refusal::call(&error))?;
-            return Ok(Session::new(caller, traceparent));
+            return Ok(known(caller, traceparent));
         };
         match self.auth.identify_in(circle, headers).await.map_err(|error| refusal::call(&error))? {
-            Visitor::Caller(caller) => Ok(Session::new(caller, traceparent)),
+            Visitor::Caller(caller) => Ok(known(caller, traceparent)),
             Visitor::Guest => Ok(Session::guest(circle.clone(), is_lasting, traceparent)),
         }
     }
@@ -164,6 +165,7 @@ fn rpc_builder(limits: &LimitsConfig) -> RpcBuilder {
         .max_response_body_size(limits.max_response_bytes)
         .set_batch_request_config(BatchRequestConfig::Limit(u32::try_from(most).unwrap_or(u32::MAX)))
         .set_message_buffer_capacity(limits.max_unsent_responses)
+        .max_subscriptions_per_connection(limits.max_subscriptions_per_connection)
         .enable_ws_ping(ping)
         // Connections are bounded where they are accepted, each with one request at a time.
         .max_connections(u32::MAX >> 3)

@@ -27,8 +27,8 @@ impl Rpc {
     /// Asks the supervisor of the configuration.
     pub(crate) fn new(config: &RelayConfig) -> Self {
         let channel = grpc::channel(&config.rpc.supervisor, &config.rpc.channel);
-        let calls =
-            Calls { deadlines: Deadlines::default(), traceparent: trace_context::current_traceparent };
+        let calls = Calls { traceparent: trace_context::current_traceparent, ..Calls::default() }
+            .with_token(config.rpc.channel.token.expose());
         let module = module(GrpcPorts::new(channel, &calls), Options::default());
         Self { module, config: config.rpc.clone() }
     }

@@ -15,3 +15,4 @@ mod redis_away;
 mod refusals;
 mod rolling;
 mod scripts;
+mod subscriptions;

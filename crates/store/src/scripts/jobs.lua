@@ -5,6 +5,7 @@
 --   x a stop was asked for      t it was started and has been delayed
 --   r it has a retention of its own           f its log is full
 --   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
+--   w its log is followed
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100

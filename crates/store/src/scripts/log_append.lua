@@ -17,4 +17,5 @@ for i = 4, #ARGV, 2 do
 end
 call('HSET', key, 'log_bytes', bytes)
 if not has(job[4], 'l') then mark(key, 'l') end
+if has(job[4], 'w') then call('XADD', LOG_EVENTS, 'MAXLEN', '~', LOG_EVENTS_KEPT, '*', 'id', ARGV[1]) end
 return full
