@@ -23,7 +23,7 @@ use tower::Layer;
 use tracing::Instrument as _;
 
 use crate::{
-    Fallback, Session,
+    Fallback, Pace, Session,
     error::{Failure, error_object, method_not_found},
     measure,
     method::{Method, method},
@@ -175,6 +175,10 @@ where
     }
 
     async fn known(&self, entry: &'static Method, request: Request<'_>) -> MethodResponse {
+        let pace = request.extensions.get::<Session>().and_then(Session::pace);
+        if let Some(Err(error)) = pace.map(Pace::take) {
+            return refuse(request.id, error);
+        }
         let (Ok(_all), Ok(_own)) = (self.all.try_acquire(), self.own.try_acquire()) else {
             return refuse(request.id.clone(), too_many_calls());
         };

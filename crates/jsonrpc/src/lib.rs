@@ -26,6 +26,7 @@ mod method;
 mod nodes;
 mod openrpc;
 mod overlay;
+mod pace;
 mod params;
 mod schedules;
 mod session;
@@ -44,6 +45,7 @@ pub use method::{METHODS, Method, Param, Rule, method};
 pub use nodes::NodeParam;
 pub use openrpc::openrpc;
 pub use overlay::{MyceliumMessageView, MyceliumStatusView};
+pub use pace::Pace;
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use view::{

@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use hero_domain::{Caller, CircleKey, Scope};
 
+use crate::Pace;
+
 /// The extension that a transport puts beside every call. A call without one is refused.
 ///
 /// Cheap to clone: jsonrpsee clones the extensions for each call of a connection and each member of a batch. All
@@ -16,6 +18,7 @@ struct State {
     caller: OnceLock<Arc<Caller>>,
     guest: Option<Guest>,
     has_websocket: bool,
+    pace: Option<Arc<Pace>>,
     traceparent: Option<String>,
 }
 
@@ -43,7 +46,13 @@ impl Session {
     }
 
     fn of(caller: Arc<Caller>, has_websocket: bool, traceparent: Option<String>) -> Self {
-        Self(Arc::new(State { caller: OnceLock::from(caller), guest: None, has_websocket, traceparent }))
+        Self(Arc::new(State {
+            caller: OnceLock::from(caller),
+            guest: None,
+            has_websocket,
+            pace: None,
+            traceparent,
+        }))
     }
 
     /// A session of somebody who has to prove a key to a circle first. `is_lasting`: what is proved holds for the
@@ -53,7 +62,28 @@ impl Session {
         let nobody =
             Caller { name: "guest".to_owned(), scope: Scope::Register, circle: Some(circle.clone()) };
         let guest = Some(Guest { nobody, circle, is_lasting });
-        Self(Arc::new(State { caller: OnceLock::new(), guest, has_websocket: is_lasting, traceparent }))
+        Self(Arc::new(State {
+            caller: OnceLock::new(),
+            guest,
+            has_websocket: is_lasting,
+            pace: None,
+            traceparent,
+        }))
+    }
+
+    /// The same with a bucket that each of its calls takes a token from. Call it before the session is cloned.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Arc<Pace>>) -> Self {
+        if let Some(state) = Arc::get_mut(&mut self.0) {
+            state.pace = pace;
+        }
+        self
+    }
+
+    /// The bucket of its calls.
+    #[must_use]
+    pub fn pace(&self) -> Option<&Pace> {
+        self.0.pace.as_deref()
     }
 
     /// Who calls; for a guest: nobody. Ask [`Session::is_guest`] first: the table of methods does.

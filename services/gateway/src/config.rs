@@ -87,6 +87,10 @@ pub struct LimitsConfig {
     pub max_subscriptions_per_connection: u32,
     /// Calls that run at a time, over all connections.
     pub max_calls: usize,
+    /// Calls a second of one key, or of one address that brings none; 0: as many as it makes.
+    pub max_calls_per_second: u32,
+    /// Calls that it may make at once after a rest.
+    pub max_calls_burst: u32,
     /// Responses of one WebSocket that wait for their client to read.
     pub max_unsent_responses: u32,
     /// Bytes of log text in one get_job_logs.
@@ -147,6 +151,8 @@ impl Default for LimitsConfig {
             max_calls_per_connection: 1_024,
             max_subscriptions_per_connection: 128,
             max_calls: 8_192,
+            max_calls_per_second: 0,
+            max_calls_burst: 1_000,
             max_unsent_responses: 256,
             max_logs_bytes: 4 << 20,
             header_timeout_ms: 30_000,
@@ -193,6 +199,7 @@ impl Validate for LimitsConfig {
             ("max_calls_per_connection", self.max_calls_per_connection),
             ("max_subscriptions_per_connection", self.max_subscriptions_per_connection as usize),
             ("max_calls", self.max_calls),
+            ("max_calls_burst", self.max_calls_burst as usize),
             ("max_unsent_responses", self.max_unsent_responses as usize),
             ("max_logs_bytes", self.max_logs_bytes),
         ];

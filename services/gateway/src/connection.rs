@@ -20,6 +20,8 @@ use hyper_util::{
 use jsonrpsee::server::ServerHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use tower::util::MapRequest;
+
 use crate::{config::LimitsConfig, edge::too_many_connections, paced::Paced};
 
 /// Connections over the limit that are told so at a time; further ones are closed without a word.
@@ -96,7 +98,12 @@ impl Server {
         if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
             metrics().connections.add(1, &self.open_label);
             let open = Open { label: Arc::clone(&self.open_label), _permit: permit };
-            self.spawn(stream, open, TowerToHyperService::new(router.clone()));
+            let peer = stream.peer();
+            let told = MapRequest::new(router.clone(), move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request
+            });
+            self.spawn(stream, open, TowerToHyperService::new(told));
         } else if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             let max = self.max_connections;
             let refuse = move |_: http::Request<Incoming>| async move {

@@ -4,7 +4,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hero_domain::{Caller, Scope};
 use hero_jsonrpc::{Options, RpcModule, Session, module};
-use hero_proto::{Calls, Deadlines, GrpcPorts};
+use hero_proto::{Calls, GrpcPorts};
 use hero_runtime::grpc;
 use hero_telemetry::trace_context;
 
