@@ -2,12 +2,18 @@
 
 use std::{fmt, time::Duration};
 
-use hero_domain::{ApiError, Caller, Result};
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use futures::{StreamExt as _, stream::BoxStream};
+use hero_domain::{ApiError, Caller, Feed, Result};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+};
 
 use crate::{caller, error};
 
 const TRACEPARENT: &str = "traceparent";
+/// The same name as `hero_runtime::grpc::TOKEN`, which asks for it.
+const TOKEN: &str = "hero-internal-token";
 
 /// How long a client waits for an answer. No call is without a bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +52,13 @@ pub struct Calls {
     pub deadlines: Deadlines,
     /// The trace context of the running task, where one is to be passed on.
     pub traceparent: fn() -> Option<String>,
+    /// What proves to the other service that this is one of its node.
+    pub token: Option<MetadataValue<Ascii>>,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { deadlines: Deadlines::default(), traceparent: || None }
+        Self { deadlines: Deadlines::default(), traceparent: || None, token: None }
     }
 }
 
@@ -61,6 +69,15 @@ impl fmt::Debug for Calls {
 }
 
 impl Calls {
+    /// The same with the token that the other service wants; empty: none.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        // A token is visible ASCII; one that were not would prove nothing, which is what the other service says then.
+        let mut token = (!token.is_empty()).then(|| token.parse().ok()).flatten();
+        token.iter_mut().for_each(|token: &mut MetadataValue<Ascii>| token.set_sensitive(true));
+        Self { token, ..self }
+    }
+
     pub(crate) fn request<T>(&self, caller: &Caller, deadline: Duration, message: T) -> Result<Request<T>> {
         let mut request = self.anonymous(deadline, message);
         caller::write(caller, request.metadata_mut())?;
@@ -74,6 +91,9 @@ impl Calls {
         if let Some(Ok(value)) = (self.traceparent)().map(MetadataValue::try_from) {
             request.metadata_mut().insert(TRACEPARENT, value);
         }
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert(TOKEN, token.clone());
+        }
         request
     }
 }
@@ -86,6 +106,37 @@ pub(crate) fn answer<T>(answer: Result<Response<T>, Status>) -> Result<T> {
 /// An answer that does not convert is the other end's fault, so it is no mistake of the caller.
 pub(crate) fn malformed(error: ApiError) -> ApiError {
     ApiError::internal(error)
+}
+
+/// The items of an answer that goes on.
+pub(crate) fn feed<T, U>(items: Streaming<U>, convert: fn(U) -> Result<T>) -> Feed<T>
+where
+    T: 'static,
+    U: Send + 'static,
+{
+    let item = move |item: Result<U, Status>| match item {
+        Ok(item) => convert(item).map_err(malformed),
+        Err(status) => Err(error::from_status(status)),
+    };
+    Box::pin(items.map(item))
+}
+
+/// Serves one call of a port whose answer goes on.
+pub(crate) async fn serve_feed<T, I, U, F>(
+    request: Request<T>,
+    open: impl FnOnce(Caller, T) -> F,
+    convert: fn(I) -> U,
+) -> Result<Response<BoxStream<'static, Result<U, Status>>>, Status>
+where
+    I: 'static,
+    U: 'static,
+    F: Future<Output = Result<Feed<I>>>,
+{
+    serve(request, |caller, message| async move {
+        let item = move |item: Result<I>| item.map(convert).map_err(error::to_status);
+        Ok(open(caller, message).await?.map(item).boxed())
+    })
+    .await
 }
 
 /// Serves one call of a port: reads the caller, turns a failure into a status.

@@ -115,6 +115,8 @@ reasons! {
     TimeZoneUnknown = "TIME_ZONE_UNKNOWN" => InvalidArgument,
     /// Only a circle has this, and the call was made at the root.
     CircleRequired = "CIRCLE_REQUIRED" => InvalidArgument,
+    /// A subscription lives on a WebSocket, and this call came another way.
+    WebSocketRequired = "WEBSOCKET_REQUIRED" => InvalidArgument,
     /// No key, or a key that nobody knows.
     AuthenticationRequired = "AUTHENTICATION_REQUIRED" => Unauthenticated,
     /// A heartbeat without a signature, or with a wrong one.
@@ -167,6 +169,8 @@ reasons! {
     TooManyKeys = "TOO_MANY_KEYS" => Exhausted,
     /// Too many calls, connections or waits at once.
     TooManyRequests = "TOO_MANY_REQUESTS" => Exhausted,
+    /// A subscriber took what it was sent too slowly, so its subscription is over.
+    SubscriptionLagged = "SUBSCRIPTION_LAGGED" => Exhausted,
     /// More schedules than a context, or the node, may have.
     TooManySchedules = "TOO_MANY_SCHEDULES" => Exhausted,
     /// A result over the limit of one response.

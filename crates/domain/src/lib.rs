@@ -28,7 +28,7 @@ pub use bus::{BusReply, BusRequest, DeadMessage};
 pub use caller::{Caller, Scope};
 pub use circle::{Circle, CircleLimits, NewCircle};
 pub use error::{ApiError, ErrorCode, Reason, Result};
-pub use event::{JobEvent, JobEventKind};
+pub use event::{Feed, JobChange, JobDigest, JobEvent, JobEventKind, Watched};
 pub use explain::{Ahead, ContextBytes, Explanation, Serving};
 pub use id::{CircleKey, IdError, JobId, NodeId, RunnerId};
 pub use job::{
@@ -37,7 +37,7 @@ pub use job::{
 };
 pub use key::{AuditEntry, CreatedKey, KeyInfo, Login, NewKey, Proof};
 pub use limits::JobLimits;
-pub use log::{LogLine, LogPage, LogStream};
+pub use log::{LogLine, LogNews, LogPage, LogStream};
 pub use node::{
     BeatOrder, Heartbeat, Machine, Node, NodeAnswer, NodeCall, NodeChange, NodeDecision, NodeFilter,
     NodePage, NodeSelector, NodeSort, NodeState, NodeTarget, SignedHeartbeat, Standing,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{JobStatus, Timestamp};
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +52,17 @@ pub struct LogPage {
     pub lines: Vec<LogLine>,
     /// Where the next page begins; none: nothing more was there.
     pub next: Option<String>,
+}
+
+/// What has come into a job's log since the last news.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogNews {
+    /// The lines, oldest first.
+    pub lines: Vec<LogLine>,
+    /// The place after them: who follows from here gets what comes next. None: there has been no line yet.
+    pub place: Option<String>,
+    /// How the job ended, once it has: then these are the last lines.
+    pub ended: Option<JobStatus>,
 }
 
 impl LogPage {

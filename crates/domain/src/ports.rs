@@ -7,10 +7,11 @@
 use std::{future::Future, time::Duration};
 
 use crate::{
-    AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Job,
-    JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule,
-    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall,
-    OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat,
+    AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Feed,
+    Job, JobChange, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogNews, LogPage, Login, NewCircle,
+    NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage,
+    NodeTarget, OverlayCall, OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId,
+    SignedHeartbeat, Watched,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -103,6 +104,24 @@ pub trait Jobs: Send + Sync + 'static {
         from: Option<String>,
         max_bytes: usize,
     ) -> impl Future<Output = Result<LogPage>> + Send;
+
+    /// What happens to jobs. `from` is the event id of a change that is known: what came after it comes first. A
+    /// watch of one job ends with the job, and without `from` it begins with where the job is.
+    fn watch(
+        &self,
+        caller: &Caller,
+        watched: Watched,
+        from: Option<String>,
+    ) -> impl Future<Output = Result<Feed<JobChange>>> + Send;
+
+    /// Its log from `from` (a [`LogNews::place`](crate::LogNews::place)) or from the beginning, and then what comes
+    /// in until it ends.
+    fn follow_logs(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        from: Option<String>,
+    ) -> impl Future<Output = Result<Feed<LogNews>>> + Send;
 
     /// Ids, newest first.
     fn list(&self, caller: &Caller, filter: JobFilter) -> impl Future<Output = Result<JobPage>> + Send;

@@ -16,18 +16,19 @@ use hero_telemetry::{metrics, spans, trace_context};
 use jsonrpsee::{
     BatchResponseBuilder, MethodResponse, ResponsePayload,
     core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
-    types::Id,
+    types::{Id, error::TOO_MANY_SUBSCRIPTIONS_CODE},
 };
 use tokio::sync::Semaphore;
 use tower::Layer;
 use tracing::Instrument as _;
 
 use crate::{
-    Fallback, Session,
+    Fallback, Pace, Session,
     error::{Failure, error_object, method_not_found},
     measure,
     method::{Method, method},
     nodes::passed_back,
+    subscriptions,
 };
 
 /// How long a caller that hit a limit is asked to stay away.
@@ -174,8 +175,16 @@ where
     }
 
     async fn known(&self, entry: &'static Method, request: Request<'_>) -> MethodResponse {
+        let pace = request.extensions.get::<Session>().and_then(Session::pace);
+        if let Some(Err(error)) = pace.map(Pace::take) {
+            return refuse(request.id, error);
+        }
         let (Ok(_all), Ok(_own)) = (self.all.try_acquire(), self.own.try_acquire()) else {
             return refuse(request.id.clone(), too_many_calls());
+        };
+        let request = match subscriptions::prepare(entry, request) {
+            Ok(request) => request,
+            Err((request, error)) => return refuse(request.id, error),
         };
         let session = request.extensions.get::<Session>();
         let traceparent = session.and_then(Session::traceparent).map(str::to_owned);
@@ -187,10 +196,13 @@ where
         } else {
             match tokio::time::timeout(self.limits.call_timeout, call).await {
                 Ok(response) => response,
-                Err(_) => refuse(id, no_answer(entry, self.limits.call_timeout)),
+                Err(_) => refuse(id.clone(), no_answer(entry, self.limits.call_timeout)),
             }
         };
         measure::end(&span, response.as_error_code());
+        if response.as_error_code() == Some(TOO_MANY_SUBSCRIPTIONS_CODE) {
+            return refuse(id, too_many_subscriptions());
+        }
         response
     }
 
@@ -227,6 +239,9 @@ where
     /// The answer to one member; a notification has none.
     async fn member(&self, entry: Result<BatchEntry<'_>, BatchEntryErr<'_>>) -> Option<MethodResponse> {
         match entry {
+            Ok(BatchEntry::Call(request)) if method(&request.method).is_some_and(subscriptions::opens) => {
+                Some(refuse(request.id, no_batch()))
+            }
             Ok(BatchEntry::Call(request)) => Some(self.call(request).await),
             Ok(BatchEntry::Notification(notification)) => {
                 self.inner.notification(notification).await;
@@ -249,6 +264,18 @@ fn refuse(id: Id<'_>, error: ApiError) -> MethodResponse {
 fn too_many_calls() -> ApiError {
     ApiError::new(Reason::TooManyRequests, "too many calls run at once; wait for some to end, then repeat")
         .with_retry_after_ms(RETRY_AFTER_MS)
+}
+
+fn too_many_subscriptions() -> ApiError {
+    let words =
+        "this connection has as many subscriptions as it may have; end one, or open another connection";
+    ApiError::new(Reason::TooManyRequests, words)
+}
+
+/// What answers a subscription goes out at once, and not with the answers to the others.
+fn no_batch() -> ApiError {
+    ApiError::new(Reason::InvalidParams, "a subscription is opened by a call of its own, not in a batch")
+        .with_field("method")
 }
 
 fn no_answer(entry: &Method, timeout: Duration) -> ApiError {

@@ -16,6 +16,9 @@ pub(crate) fn example(method: &str) -> Vec<Value> {
         "start_job" | "get_job" | "get_job_status" | "get_job_output" | "get_job_logs" | "stop_job"
         | "retry_job" | "explain_job" | "delete_job" => vec![json!(JOB)],
         "wait_job" => vec![json!(JOB), json!(30)],
+        "subscribe_job" | "subscribe_logs" => vec![json!(JOB)],
+        "subscribe_jobs" => vec![json!({"status": "Finished"})],
+        "unsubscribe_job" | "unsubscribe_jobs" | "unsubscribe_logs" => vec![json!(4_217)],
         "list_jobs" | "retry_jobs" => vec![json!({"status": "Error", "limit": 10})],
         "get_runner" | "remove_runner" => vec![json!("node-1")],
         "drain_runner" => vec![json!("node-1"), json!(true)],

@@ -109,6 +109,7 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("remove_key", keys::remove_key);
     table.add("rotate_key", keys::rotate_key);
     table.add("list_audit", keys::list_audit);
+    table.add_subscriptions();
     table.add_nodes();
     table.module
 }
@@ -193,9 +194,10 @@ const NODE_METHODS: &[&str] = &[
     "remove_node",
 ];
 
-struct Table<F> {
-    face: Arc<F>,
-    module: RpcModule<()>,
+/// The table while it is being laid.
+pub(crate) struct Table<F> {
+    pub(crate) face: Arc<F>,
+    pub(crate) module: RpcModule<()>,
 }
 
 impl<F: Fleet> Table<F> {

@@ -26,9 +26,11 @@ mod method;
 mod nodes;
 mod openrpc;
 mod overlay;
+mod pace;
 mod params;
 mod schedules;
 mod session;
+mod subscriptions;
 mod view;
 mod wire;
 
@@ -43,10 +45,11 @@ pub use method::{METHODS, Method, Param, Rule, method};
 pub use nodes::NodeParam;
 pub use openrpc::openrpc;
 pub use overlay::{MyceliumMessageView, MyceliumStatusView};
+pub use pace::Pace;
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use view::{
-    AheadView, AuditView, CircleView, ContextBytesView, CreatedKeyView, ExplanationView, JobView, KeyView,
-    RunnerView, ScheduleView, ServingView, TemplateView,
+    AheadView, AuditView, CircleView, ContextBytesView, CreatedKeyView, ExplanationView, JobEventView,
+    JobView, KeyView, LogLineView, LogNewsView, RunnerView, ScheduleView, ServingView, TemplateView,
 };
 pub use wire::{Wire, WireConfig};

@@ -100,6 +100,7 @@ const ADMIN: Rule = Rule::Node(Scope::Admin);
 const USER: Rule = Rule::Scope(Scope::User);
 const REGISTER: Rule = Rule::Scope(Scope::Register);
 const JOB_ID: &[Param] = &[required("job_id", "string")];
+const SUBSCRIPTION: &[Param] = &[required("subscription", "integer")];
 const RUNNER_ID: &[Param] = &[required("runner_id", "string")];
 const KEY_NAME: &[Param] = &[required("name", "string")];
 const PROOF: &[Param] =
@@ -177,6 +178,19 @@ methods! {
         "Removes a job and its log; a running one is stopped first.";
     "clear_all_jobs" (&[]) -> "null", USER, WAITS,
         "Removes every job that the caller may see.";
+    "subscribe_job" (&[required("job_id", "string"), optional("from", "string")]) -> "integer", USER, WAITS,
+        "Over a WebSocket: where a job is, then what happens to it, until it ends; notifications job_event.";
+    "subscribe_jobs" (&[optional("filter", "WatchFilter"), optional("from", "string")]) -> "integer",
+        USER, WAITS,
+        "Over a WebSocket: what happens to jobs, from now on or after an event_id; notifications job_event.";
+    "subscribe_logs" (&[required("job_id", "string"), optional("from", "string")]) -> "integer", USER, WAITS,
+        "Over a WebSocket: a job's log from its beginning, then line by line until it ends; notifications job_log.";
+    "unsubscribe_job" (SUBSCRIPTION) -> "boolean", USER, ANSWERS,
+        "Ends a subscription of this connection; whether there was one.";
+    "unsubscribe_jobs" (SUBSCRIPTION) -> "boolean", USER, ANSWERS,
+        "Ends a subscription of this connection; whether there was one.";
+    "unsubscribe_logs" (SUBSCRIPTION) -> "boolean", USER, ANSWERS,
+        "Ends a subscription of this connection; whether there was one.";
     "list_runners" (&[]) -> "Runner[]", REGISTER, ANSWERS,
         "The runners of this node.";
     "get_runner" (RUNNER_ID) -> "Runner", REGISTER, ANSWERS,

@@ -92,16 +92,102 @@ const SHAPES: &[(&str, &str)] = &[
         "JobParams",
         "script: string, script_type: ScriptType, caller_id?: string, context_id?: string, timeout?: integer, \
         prerequisites?: string[], retries?: integer, priority?: Priority, run_at?: string, env_vars?: object, \
-        idempotency_key?: string, retention?: integer, retry_backoff_ms?: integer, max_deliveries?: integer, id?: string",
+        idempotency_key?: string, retention?: integer, retry_backoff_ms?: integer, max_deliveries?: integer, id?: string, \
+        node?: NodeTarget",
+    ),
+    (
+        "Job",
+        "id: string, caller_id: string, context_id: string, circle: string|null, script: string, \
+        script_type: ScriptType, timeout: integer, prerequisites: string[], dependents: string[], retries: integer, \
+        retry_backoff_ms: integer, max_deliveries: integer, priority: Priority, run_at: string|null, env_vars: object, \
+        idempotency_key: string|null, retention: integer, status: JobStatus, error_kind: ErrorKind|null, \
+        error: string|null, output: string|null, progress: Progress|null, result: any, attempt: integer, \
+        runner_id: string|null, created_at: string, queued_at: string|null, started_at: string|null, \
+        finished_at: string|null, updated_at: string, traceparent: string|null",
+    ),
+    ("Progress", "fraction: number, text: string"),
+    (
+        "Explanation",
+        "job_id: string, status: JobStatus, reasons: string[], pending: integer, prerequisites: string[], \
+        not_before: string|null, ahead: Ahead|null, runners: Serving|null, runner_id: string|null, \
+        lease_until: string|null, attempt: integer, error_kind: ErrorKind|null",
+    ),
+    ("Ahead", "jobs: integer, at_least: boolean"),
+    ("Serving", "serving: integer, draining: integer, slots: integer, busy: integer"),
+    (
+        "JobEvent",
+        "event_id: string, event: JobEventKind, job_id: string, status: JobStatus|null, script_type: ScriptType|null, \
+        context_id: string|null, caller_id: string|null, created_at: string|null, attempt: integer|null, \
+        runner_id: string|null, progress: Progress|null, error_kind: ErrorKind|null, error: string|null",
+    ),
+    ("LogNews", "lines: LogLine[], place: string|null, ended: JobStatus|null"),
+    ("LogLine", "stream: LogStream, at: string, text: string"),
+    (
+        "Runner",
+        "id: string, script_types: ScriptType[], circles: string[], slots: integer, busy: integer, host: string, \
+        version: string, sandbox: string, started_at: string, last_seen_at: string, lease_until: string, \
+        state: RunnerState",
     ),
     (
         "JobFilter",
-        "status?: JobStatus, error_kind?: string, script_type?: ScriptType, context_id?: string, \
+        "status?: JobStatus, error_kind?: ErrorKind, script_type?: ScriptType, context_id?: string, \
         caller_id?: string, created_after?: string, created_before?: string, limit?: integer, cursor?: string",
+    ),
+    (
+        "WatchFilter",
+        "status?: JobStatus, error_kind?: ErrorKind, script_type?: ScriptType, context_id?: string, \
+        caller_id?: string, created_after?: string, created_before?: string",
     ),
     (
         "ScheduleParams",
         "cron: string, job: JobParams, time_zone?: string, overlap?: string, catch_up?: string, id?: string",
+    ),
+    (
+        "Schedule",
+        "id: string, cron: string, time_zone: string, overlap: string, catch_up: string, job: JobTemplate, \
+        paused: boolean, created_at: string, next_due: string|null, next_times: string[], last_due: string|null, \
+        last_job_id: string|null, started: integer, skipped: integer",
+    ),
+    (
+        "JobTemplate",
+        "script: string, script_type: ScriptType, caller_id: string, context_id: string, circle: string|null, \
+        timeout: integer, retries: integer, retry_backoff_ms: integer, max_deliveries: integer, priority: Priority, \
+        env_vars: object, retention: integer",
+    ),
+    (
+        "BusReply",
+        "twin: integer, uid: string, data?: string|null, data_base64?: string|null, error?: string|null",
+    ),
+    (
+        "Heartbeat",
+        "node_id: string, name?: string, addresses?: string[], script_types?: ScriptType[], circles?: string[], \
+        labels?: object, runners?: integer, slots?: integer, busy?: integer, queues?: object, machine?: Machine, \
+        version?: string, overlay_ip?: string, overlay_key?: string, twin_id?: integer, started_at_ms: integer, \
+        counter: integer, sent_at_ms: integer, interval_ms: integer",
+    ),
+    (
+        "Node",
+        "node_id: string, name?: string, addresses?: string[], script_types?: ScriptType[], circles?: string[], \
+        labels?: object, runners?: integer, slots?: integer, busy?: integer, queues?: object, machine?: Machine, \
+        version?: string, overlay_ip?: string, overlay_key?: string, twin_id?: integer, started_at_ms: integer, \
+        counter: integer, sent_at_ms: integer, interval_ms: integer, state: string, standing: string, \
+        public_key?: string, first_seen: string, last_seen: string, history?: NodeChange[]",
+    ),
+    ("NodeChange", "at: string, state: string, why: string"),
+    ("NodePage", "nodes: Node[], total: integer, next_cursor?: string"),
+    (
+        "Machine",
+        "cpus: integer, cpu_percent: number, load: number, memory_bytes: integer, memory_used_bytes: integer, \
+        disk_bytes: integer, disk_used_bytes: integer",
+    ),
+    (
+        "NodeFilter",
+        "script_type?: ScriptType, circle?: string, free_slots?: integer, label?: string, state?: string, \
+        sort?: string, limit?: integer, cursor?: string",
+    ),
+    (
+        "NodeSelector",
+        "script_type?: ScriptType, circle?: string, free_slots?: integer, label?: string, except?: string[]",
     ),
     ("PlayResult", "output: string"),
     ("StartJobResult", "success: boolean"),
@@ -135,6 +221,27 @@ const WORDS: &[(&str, &[&str])] = &[
     ("MyceliumState", &["pending", "received", "aborted", "unknown"]),
     ("Priority", &["low", "normal", "high"]),
     ("JobStatus", &["Dispatched", "WaitingForPrerequisites", "Started", "Error", "Finished"]),
+    (
+        "ErrorKind",
+        &[
+            "script_failed",
+            "timeout",
+            "stopped",
+            "runner_lost",
+            "prerequisite_failed",
+            "invalid_script",
+            "output_too_large",
+        ],
+    ),
+    (
+        "JobEventKind",
+        &[
+            "current", "created", "queued", "waiting", "delayed", "started", "progress", "finished",
+            "failed", "deleted",
+        ],
+    ),
+    ("LogStream", &["stdout", "stderr", "log"]),
+    ("RunnerState", &["alive", "draining", "lost"]),
 ];
 
 fn schemas() -> Value {
@@ -145,15 +252,9 @@ fn schemas() -> Value {
     for (name, members) in SHAPES {
         all.insert((*name).to_owned(), object(members));
     }
-    // Shapes whose members are told by their own pages: any object of that name.
-    for shape in
-        METHODS.iter().flat_map(|method| method.params.iter().map(|it| it.shape).chain([method.result]))
-    {
-        let name = shape.trim_end_matches("[]");
-        if name.starts_with(|first: char| first.is_ascii_uppercase()) && !all.contains_key(name) {
-            all.insert(name.to_owned(), json!({"type": "object"}));
-        }
-    }
+    // A node's id, `any`, or what it has to have.
+    let target = json!({"oneOf": [{"type": "string"}, schema("NodeSelector")]});
+    all.insert("NodeTarget".to_owned(), target);
     Value::Object(all)
 }
 

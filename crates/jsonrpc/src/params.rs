@@ -223,6 +223,37 @@ pub(crate) struct ListParams {
     pub(crate) filter: Option<FilterParams>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubscribeJobParams {
+    pub(crate) job_id: JobId,
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubscribeJobsParams {
+    #[serde(default)]
+    pub(crate) filter: Option<WatchFilterParams>,
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubscribeLogsParams {
+    pub(crate) job_id: JobId,
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnsubscribeParams {
+    pub(crate) subscription: serde_json::Value,
+}
+
 /// The order of the fields is the order of the positional parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -446,6 +477,35 @@ impl From<FilterParams> for JobFilter {
             created_before: params.created_before,
             limit: params.limit,
             cursor: params.cursor,
+        }
+    }
+}
+
+/// Which jobs to watch: as to list them, without a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WatchFilterParams {
+    status: Option<JobStatus>,
+    error_kind: Option<ErrorKind>,
+    script_type: Option<ScriptType>,
+    context_id: Option<String>,
+    caller_id: Option<String>,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+}
+
+impl From<WatchFilterParams> for JobFilter {
+    fn from(params: WatchFilterParams) -> Self {
+        Self {
+            status: params.status,
+            error_kind: params.error_kind,
+            script_type: params.script_type,
+            context_id: params.context_id,
+            caller_id: params.caller_id,
+            created_after: params.created_after,
+            created_before: params.created_before,
+            limit: None,
+            cursor: None,
         }
     }
 }

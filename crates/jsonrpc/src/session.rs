@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use hero_domain::{Caller, CircleKey, Scope};
 
+use crate::Pace;
+
 /// The extension that a transport puts beside every call. A call without one is refused.
 ///
 /// Cheap to clone: jsonrpsee clones the extensions for each call of a connection and each member of a batch. All
@@ -15,6 +17,8 @@ pub struct Session(Arc<State>);
 struct State {
     caller: OnceLock<Arc<Caller>>,
     guest: Option<Guest>,
+    has_websocket: bool,
+    pace: Option<Arc<Pace>>,
     traceparent: Option<String>,
 }
 
@@ -32,7 +36,23 @@ impl Session {
     /// A session of `caller`; `traceparent` is the W3C trace context that the transport brought, if any.
     #[must_use]
     pub fn new(caller: impl Into<Arc<Caller>>, traceparent: Option<String>) -> Self {
-        Self(Arc::new(State { caller: OnceLock::from(caller.into()), guest: None, traceparent }))
+        Self::of(caller.into(), false, traceparent)
+    }
+
+    /// A session of `caller` on a WebSocket, over which more than answers can be sent.
+    #[must_use]
+    pub fn on_websocket(caller: impl Into<Arc<Caller>>, traceparent: Option<String>) -> Self {
+        Self::of(caller.into(), true, traceparent)
+    }
+
+    fn of(caller: Arc<Caller>, has_websocket: bool, traceparent: Option<String>) -> Self {
+        Self(Arc::new(State {
+            caller: OnceLock::from(caller),
+            guest: None,
+            has_websocket,
+            pace: None,
+            traceparent,
+        }))
     }
 
     /// A session of somebody who has to prove a key to a circle first. `is_lasting`: what is proved holds for the
@@ -42,7 +62,28 @@ impl Session {
         let nobody =
             Caller { name: "guest".to_owned(), scope: Scope::Register, circle: Some(circle.clone()) };
         let guest = Some(Guest { nobody, circle, is_lasting });
-        Self(Arc::new(State { caller: OnceLock::new(), guest, traceparent }))
+        Self(Arc::new(State {
+            caller: OnceLock::new(),
+            guest,
+            has_websocket: is_lasting,
+            pace: None,
+            traceparent,
+        }))
+    }
+
+    /// The same with a bucket that each of its calls takes a token from. Call it before the session is cloned.
+    #[must_use]
+    pub fn paced(mut self, pace: Option<Arc<Pace>>) -> Self {
+        if let Some(state) = Arc::get_mut(&mut self.0) {
+            state.pace = pace;
+        }
+        self
+    }
+
+    /// The bucket of its calls.
+    #[must_use]
+    pub fn pace(&self) -> Option<&Pace> {
+        self.0.pace.as_deref()
     }
 
     /// Who calls; for a guest: nobody. Ask [`Session::is_guest`] first: the table of methods does.
@@ -74,6 +115,12 @@ impl Session {
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         self.0.guest.as_ref().is_some_and(|guest| guest.is_lasting)
+    }
+
+    /// Whether more than answers can be sent.
+    #[must_use]
+    pub fn has_websocket(&self) -> bool {
+        self.0.has_websocket
     }
 
     /// From now on the calls are this caller's; whether they are. Who is known already stays who it is.

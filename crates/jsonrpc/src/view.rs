@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobId,
-    JobStatus, KeyInfo, NewJob, Overlap, Priority, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
-    Scope, ScriptType, Timestamp,
+    AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobChange,
+    JobEventKind, JobId, JobStatus, KeyInfo, LogLine, LogNews, LogStream, NewJob, Overlap, Priority, Runner,
+    RunnerId, RunnerState, Schedule, ScheduleId, Scope, ScriptType, Timestamp,
 };
 use serde::Serialize;
 
@@ -91,6 +91,85 @@ impl From<Job> for JobView {
 pub struct ProgressView {
     pub fraction: f64,
     pub text: String,
+}
+
+/// Something that happened to a job; in a subscription, the `result` of a notification. What is known of the job is
+/// null when it is gone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::JobChange and JobDigest")]
+pub struct JobEventView {
+    pub event_id: String,
+    /// What happened; `current`: nothing yet, this is where the job is.
+    pub event: &'static str,
+    pub job_id: JobId,
+    pub status: Option<JobStatus>,
+    pub script_type: Option<ScriptType>,
+    pub context_id: Option<String>,
+    pub caller_id: Option<String>,
+    pub created_at: Option<Timestamp>,
+    pub attempt: Option<u32>,
+    pub runner_id: Option<RunnerId>,
+    pub progress: Option<ProgressView>,
+    pub error_kind: Option<ErrorKind>,
+    pub error: Option<String>,
+}
+
+impl From<JobChange> for JobEventView {
+    fn from(change: JobChange) -> Self {
+        let mut view = Self {
+            event_id: change.event_id,
+            event: change.kind.map_or("current", JobEventKind::as_str),
+            job_id: change.job_id,
+            status: None,
+            script_type: None,
+            context_id: None,
+            caller_id: None,
+            created_at: None,
+            attempt: None,
+            runner_id: None,
+            progress: None,
+            error_kind: None,
+            error: None,
+        };
+        if let Some(job) = change.job {
+            view.status = Some(job.status);
+            view.script_type = Some(job.script_type);
+            view.context_id = Some(job.context_id);
+            view.caller_id = Some(job.caller_id);
+            view.created_at = Some(job.created_at);
+            view.attempt = Some(job.attempt);
+            view.runner_id = job.runner_id;
+            view.progress = job.progress.map(|it| ProgressView { fraction: it.fraction(), text: it.text });
+            view.error_kind = job.error_kind;
+            view.error = job.error;
+        }
+        view
+    }
+}
+
+/// What has come into a job's log; in a subscription, the `result` of a notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::LogNews")]
+pub struct LogNewsView {
+    pub lines: Vec<LogLineView>,
+    pub place: Option<String>,
+    pub ended: Option<JobStatus>,
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::LogLine")]
+pub struct LogLineView {
+    pub stream: LogStream,
+    pub at: Timestamp,
+    pub text: String,
+}
+
+impl From<LogNews> for LogNewsView {
+    fn from(news: LogNews) -> Self {
+        let line = |line: LogLine| LogLineView { stream: line.stream, at: line.at, text: line.text };
+        Self { lines: news.lines.into_iter().map(line).collect(), place: news.place, ended: news.ended }
+    }
 }
 
 /// A runner of this node.

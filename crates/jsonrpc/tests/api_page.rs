@@ -87,7 +87,7 @@ async fn every_method_takes_its_own_example() {
         );
         module.extensions_mut().insert(match of_circle {
             true => Session::guest(circle.clone(), true, None),
-            false => Session::new(Caller::local(), None),
+            false => Session::on_websocket(Caller::local(), None),
         });
         let params = example(described);
         let required = method.params.iter().filter(|param| param.required).count();
@@ -97,5 +97,89 @@ async fn every_method_takes_its_own_example() {
         let answer: Value = serde_json::from_str(answer.get()).unwrap();
         assert_ne!(answer["error"]["code"], -32602, "{}: {answer}", method.name);
         assert_ne!(answer["error"]["code"], -32603, "{}: {answer}", method.name);
+        if let Some(result) = answer.get("result") {
+            let schema = &described["result"]["schema"];
+            let misfit = misfit(&document, schema, result, "result");
+            assert!(misfit.is_none(), "{}: {}: {result}", method.name, misfit.unwrap_or_default());
+        }
+        let given = described["params"].as_array().unwrap().iter().zip(params.as_array().unwrap());
+        for (param, value) in given {
+            let misfit = misfit(&document, &param["schema"], value, param["name"].as_str().unwrap());
+            assert!(misfit.is_none(), "{}: {}", method.name, misfit.unwrap_or_default());
+        }
     }
+}
+
+/// Where a value is not as its schema says, as far as the schemas of the document go; none: it is.
+fn misfit(document: &Value, schema: &Value, value: &Value, path: &str) -> Option<String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = document.pointer(reference.strip_prefix('#')?).expect("it leads somewhere");
+        return misfit(document, schema, value, path);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fitting = choices.iter().filter(|choice| misfit(document, choice, value, path).is_none()).count();
+        return (fitting != 1).then(|| format!("{path} fits {fitting} of {} choices", choices.len()));
+    }
+    let is_of_kind = match schema["type"].as_str() {
+        None => true,
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
+        Some("boolean") => value.is_boolean(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some("null") => value.is_null(),
+        Some(other) => return Some(format!("{path} has the unknown type {other}")),
+    };
+    if !is_of_kind {
+        return Some(format!("{path} is no {}", schema["type"]));
+    }
+    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+        return Some(format!("{path} is none of {}", schema["enum"]));
+    }
+    let mut items = value.as_array().into_iter().flatten();
+    if let Some(found) = items.find_map(|item| misfit(document, &schema["items"], item, path)) {
+        return Some(found);
+    }
+    let properties = schema["properties"].as_object()?;
+    let members = value.as_object()?;
+    let missing = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(name) = missing.into_iter().find(|name| !members.contains_key(*name)) {
+        return Some(format!("{path}.{name} is missing"));
+    }
+    members.iter().find_map(|(name, value)| match properties.get(name) {
+        None => Some(format!("{path}.{name} is not described")),
+        Some(schema) => misfit(document, schema, value, &format!("{path}.{name}")),
+    })
+}
+
+#[tokio::test]
+async fn what_a_job_a_runner_and_a_schedule_are_is_described_member_by_member() {
+    let document = openrpc();
+    let node = FakeNode::new();
+    let mut module = module(node.clone(), Options::default());
+    module.extensions_mut().insert(Session::new(Caller::local(), None));
+    let call = async |method: &str, params: Value| {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let (answer, _) = module.raw_json_request(&request, 1).await.unwrap();
+        let answer: Value = serde_json::from_str(answer.get()).unwrap();
+        let described =
+            document["methods"].as_array().unwrap().iter().find(|it| it["name"] == method).unwrap();
+        let misfit = misfit(&document, &described["result"]["schema"], &answer["result"], method);
+        assert!(misfit.is_none(), "{}: {answer}", misfit.unwrap_or_default());
+        answer["result"].clone()
+    };
+    for script in ["1", "fail because", "endless"] {
+        let id = call("submit_job", json!([{"script": script, "script_type": "OSIS"}])).await;
+        call("get_job", json!([id])).await;
+        call("explain_job", json!([id])).await;
+    }
+    let schedule = json!([{"cron": "0 3 * * *", "job": {"script": "1", "script_type": "OSIS"}}]);
+    let id = call("create_schedule", schedule).await["id"].clone();
+    call("get_schedule", json!([id])).await;
+    call("list_schedules", json!([])).await;
+    call("create_key", json!(["ci", "user"])).await;
+    call("list_keys", json!([])).await;
+    call("list_audit", json!([])).await;
+    call("bus_call", json!([[0, 12], "echo", "hello"])).await;
 }

@@ -50,7 +50,7 @@ impl Rpc {
 
 fn session(node: &FakeNode, caller: Caller, options: Options) -> RpcModule<()> {
     let mut module = module(node.clone(), options);
-    module.extensions_mut().insert(Session::new(caller, None));
+    module.extensions_mut().insert(Session::on_websocket(caller, None));
     module
 }
 
@@ -373,13 +373,15 @@ async fn logs_come_as_one_text_and_are_cut_with_a_word() {
 async fn who_has_no_session_or_not_the_scope_is_refused_before_anything_else() {
     let node = FakeNode::new();
     let rpc = Rpc { module: module(node.clone(), Options::default()), node };
-    for method in METHODS {
+    // What ends a subscription is checked by the layer around the table, see the story of authorization.
+    let methods = || METHODS.iter().filter(|method| !method.name.starts_with("unsubscribe_"));
+    for method in methods() {
         let fault = rpc.fault(method.name, json!({"nonsense": true})).await;
         assert_eq!((fault.0, fault.1.as_str()), (-32030, "AUTHENTICATION_REQUIRED"), "{}", method.name);
     }
     for scope in [Scope::User, Scope::Register] {
         let rpc = Rpc::of(caller(scope));
-        for method in METHODS {
+        for method in methods() {
             let fault = rpc.fault(method.name, json!({"nonsense": true})).await;
             let expected = match method.rule {
                 Rule::Scope(needed) | Rule::Node(needed) if !scope.covers(needed) => {

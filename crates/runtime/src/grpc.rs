@@ -1,10 +1,12 @@
 //! gRPC as every service serves and calls it.
 
 mod channel;
+mod guard;
 mod observe;
 mod server;
 
 pub use channel::{ChannelConfig, channel};
+pub use guard::TOKEN;
 pub use server::{GrpcConfig, Server};
 
 /// Bytes that may be on their way on one connection. h2 also derives from it how many small messages a peer may

@@ -2,6 +2,7 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
+    env,
     fmt::Display,
     io::{self, Write as _},
     path::PathBuf,

@@ -86,6 +86,9 @@ pub enum Error {
     /// The place in a log is not one that a page ended with.
     #[error("`{0}` is not a place in a log")]
     LogPlaceUnknown(String),
+    /// What happened after this event is not kept any more.
+    #[error("what followed event `{0}` is not kept")]
+    EventGone(String),
     /// Redis does not answer.
     #[error("the job store is away")]
     Unavailable {
@@ -205,6 +208,13 @@ impl From<Error> for ApiError {
             Error::LogPlaceUnknown(_) => with(
                 Reason::CursorUnknown,
                 "not a place that a page of this log ended with; begin again without it".to_owned(),
+            )
+            .with_field("from"),
+            Error::EventGone(_) => with(
+                Reason::CursorUnknown,
+                "what happened after that event is not kept any more; begin again without it, and look at the jobs \
+                 with get_job or list_jobs"
+                    .to_owned(),
             )
             .with_field("from"),
             Error::Unavailable { .. } => with(

@@ -23,6 +23,8 @@ const STOPS: &str = ":stops";
 pub(crate) const EVENTS: &str = "hero:events";
 /// The channel on which the ids of jobs that have ended are published; no key.
 pub(crate) const ENDED: &str = "hero:ended";
+/// Logs that are followed and have got new lines.
+pub(crate) const LOG_EVENTS: &str = "hero:events:logs";
 pub(crate) const INDEX: &str = "hero:jobs";
 const CONTEXT: &str = "hero:jobs:context:";
 pub(crate) const ERRORS: &str = "hero:jobs:status:error";
@@ -66,6 +68,8 @@ pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
 
 /// Events that are kept for a reader that falls behind; a wait that misses one finds out by a look.
 const EVENTS_KEPT: u32 = 2_048;
+/// The same of logs; a reader that misses one finds out by a look.
+const LOG_EVENTS_KEPT: u32 = 512;
 /// A pause between two sweeps that is longer than this was an outage: nobody could renew a lease either.
 pub(crate) const OUTAGE_MS: u64 = 3_000;
 /// The longest pause between two sweeps that is none, with time for the sweep itself.
@@ -94,6 +98,7 @@ pub(crate) fn as_lua() -> String {
         ("STOPS", STOPS),
         ("EVENTS", EVENTS),
         ("ENDED", ENDED),
+        ("LOG_EVENTS", LOG_EVENTS),
         ("INDEX", INDEX),
         ("CONTEXT", CONTEXT),
         ("ERRORS", ERRORS),
@@ -122,6 +127,7 @@ pub(crate) fn as_lua() -> String {
     let limits = JobLimits::default();
     let numbers = [
         ("EVENTS_KEPT", u64::from(EVENTS_KEPT)),
+        ("LOG_EVENTS_KEPT", u64::from(LOG_EVENTS_KEPT)),
         ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
         ("OUTAGE", OUTAGE_MS),
         ("JOB_COSTS", JOB_COSTS.into()),

@@ -12,6 +12,7 @@ mod ends;
 mod error;
 mod exchange;
 mod explain;
+mod feeds;
 mod fitness;
 mod keys;
 mod list;
@@ -41,5 +42,5 @@ pub use objects::{
 };
 pub use store::{QueueDepth, Store};
 pub use strays::Strays;
-pub use waits::Waits;
+pub use waits::{LogWatch, Waits};
 pub use work::{Control, ControlMessage, Work};

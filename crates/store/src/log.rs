@@ -52,10 +52,20 @@ impl Store {
         max_bytes: usize,
     ) -> Result<LogPage> {
         self.visible_status(id, confine).await?;
+        Ok(self.read_piece(id, from, max_bytes).await?.0)
+    }
+
+    /// A page of a log that its reader may see, and the place after its last line.
+    pub(crate) async fn read_piece(
+        &self,
+        id: JobId,
+        from: Option<&str>,
+        max_bytes: usize,
+    ) -> Result<(LogPage, Option<String>)> {
         let key = keys::job_log(id);
         let mut begin = from.map(after).transpose()?.unwrap_or_else(|| "-".to_owned());
         let mut page = LogPage::default();
-        let (mut bytes, mut last) = (0, String::new());
+        let (mut bytes, mut last) = (0, None::<String>);
         loop {
             let mut call = cmd("XRANGE");
             call.arg(&key).arg(&begin).arg("+").arg("COUNT").arg(LINES_A_READ);
@@ -63,18 +73,16 @@ impl Store {
             let is_last = entries.len() < LINES_A_READ;
             for (place, fields) in entries {
                 if bytes >= max_bytes {
-                    page.next = Some(last);
-                    return Ok(page);
+                    page.next.clone_from(&last);
+                    return Ok((page, last));
                 }
                 let line = line(&key, &place, fields)?;
                 bytes += line.text.len();
                 page.lines.push(line);
-                last = place;
+                last = Some(place);
             }
-            if is_last {
-                return Ok(page);
-            }
-            begin = format!("({last}");
+            let Some(place) = last.as_ref().filter(|_| !is_last) else { return Ok((page, last)) };
+            begin = format!("({place}");
         }
     }
 }

@@ -224,7 +224,7 @@ async fn events_are_passed_on_to_subscribers() {
         assert!(begin.elapsed() < LIMIT);
         let id = submit(&store, osis()).await;
         if let Ok(Ok(event)) = timeout(Duration::from_millis(50), events.recv()).await {
-            heard.push((event.kind, event.jobs, id));
+            heard.push((event.kind, event.jobs.clone(), id));
         }
     }
     assert_eq!(heard[0].0, JobEventKind::Queued);

@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream};
 use hero_domain::{
     ApiError, AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage,
-    ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream,
-    Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter,
-    NodeId, NodePage, NodeTarget, OverlayCall, OverlayKey, OverlayMessage, OverlayState, OverlayStatus,
-    Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp,
+    ErrorKind, Explanation, Feed, Job, JobChange, JobDigest, JobEventKind, JobFilter, JobId, JobPage,
+    JobStatus, KeyInfo, LogLine, LogNews, LogPage, LogStream, Login, NewCircle, NewJob, NewKey, NewSchedule,
+    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall,
+    OverlayKey, OverlayMessage, OverlayState, OverlayStatus, Proof, Reason, Result, Runner, RunnerId,
+    RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp, Watched,
     ports::{Bus, Circles, Jobs, Keys, Nodes, Overlay, Ports, Runners, Schedules},
 };
+use tokio::sync::Notify;
 
 /// The ports of a made-up node. Clones are the same node.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,10 @@ pub struct FakeNode(Arc<Mutex<State>>);
 struct State {
     jobs: BTreeMap<JobId, Job>,
     logs: BTreeMap<JobId, Vec<LogLine>>,
+    /// Everything that happened; an event's id is its place.
+    events: Vec<(JobEventKind, JobId)>,
+    /// Wakes the feeds.
+    news: Arc<Notify>,
     runners: Vec<Runner>,
     schedules: BTreeMap<ScheduleId, Schedule>,
     nodes: Vec<Node>,
@@ -83,7 +90,9 @@ impl FakeNode {
     /// A job has logged a line.
     pub fn add_log(&self, id: JobId, text: &str) {
         let line = LogLine { stream: LogStream::Log, at: Timestamp::from_millis(0), text: text.to_owned() };
-        self.lock().logs.entry(id).or_default().push(line);
+        let mut state = self.lock();
+        state.logs.entry(id).or_default().push(line);
+        state.news.notify_waiters();
     }
 
     /// The next call fails with this; further ones queue up.
@@ -102,6 +111,7 @@ impl FakeNode {
         if let Some(job) = state.jobs.get_mut(&id) {
             job.status = JobStatus::Finished;
             job.output = Some(output.to_owned());
+            state.announce(JobEventKind::Finished, id);
         }
     }
 
@@ -136,6 +146,23 @@ impl FakeNode {
 }
 
 impl State {
+    fn announce(&mut self, kind: JobEventKind, id: JobId) {
+        self.events.push((kind, id));
+        self.news.notify_waiters();
+    }
+
+    /// What the event at this place did, if the caller is meant by it.
+    fn change(&self, place: usize, caller: &Caller, watched: &Watched) -> Option<JobChange> {
+        let (kind, job_id) = self.events[place];
+        let job = self.jobs.get(&job_id).filter(|job| caller.sees_context(&job.context_id)).map(digest);
+        let is_meant = match watched {
+            Watched::Job(id) => *id == job_id,
+            Watched::Jobs(filter) => job.as_ref().is_some_and(|job| job.fits(filter)),
+        };
+        let event_id = (place + 1).to_string();
+        is_meant.then_some(JobChange { event_id, kind: Some(kind), job_id, job })
+    }
+
     fn create(&mut self, job: NewJob) -> Result<JobId> {
         job.validate(&hero_domain::JobLimits::default())?;
         if let Some(id) = job.idempotency_key.as_ref().and_then(|key| self.by_key.get(key)) {
@@ -149,6 +176,7 @@ impl State {
         self.by_key.extend(job.idempotency_key.clone().map(|key| (key, id)));
         self.clock_ms += 1;
         self.jobs.insert(id, stored(id, job, Timestamp::from_millis(self.clock_ms)));
+        self.announce(JobEventKind::Created, id);
         Ok(id)
     }
 
@@ -168,7 +196,10 @@ impl State {
         job.queued_at = Some(job.created_at);
         let (word, rest) = job.script.split_once(' ').unwrap_or((&job.script, ""));
         match word {
-            "endless" => return Ok(()),
+            "endless" => {
+                self.announce(JobEventKind::Queued, id);
+                return Ok(());
+            }
             "fail" => {
                 job.status = JobStatus::Error;
                 job.error_kind = Some(ErrorKind::ScriptFailed);
@@ -185,6 +216,9 @@ impl State {
             }
         }
         job.finished_at = Some(job.created_at);
+        let kind = if job.status == JobStatus::Error { JobEventKind::Failed } else { JobEventKind::Finished };
+        self.announce(JobEventKind::Queued, id);
+        self.announce(kind, id);
         Ok(())
     }
 
@@ -201,7 +235,8 @@ impl State {
         let job = self.jobs.get_mut(&id).ok_or_else(|| ApiError::job_not_found(id))?;
         job.status = JobStatus::Dispatched;
         (job.error_kind, job.error, job.output) = (None, None, None);
-        Ok(job.status)
+        self.announce(JobEventKind::Queued, id);
+        Ok(JobStatus::Dispatched)
     }
 
     fn schedule(&mut self, caller: &Caller, id: ScheduleId) -> Result<&mut Schedule> {
@@ -253,6 +288,42 @@ fn stored(id: JobId, job: NewJob, at: Timestamp) -> Job {
         updated_at: at,
         traceparent: job.traceparent,
     }
+}
+
+fn digest(job: &Job) -> JobDigest {
+    JobDigest {
+        status: job.status,
+        script_type: job.script_type,
+        context_id: job.context_id.clone(),
+        caller_id: job.caller_id.clone(),
+        created_at: job.created_at,
+        attempt: job.attempt,
+        runner_id: job.runner_id.clone(),
+        progress: job.progress.clone(),
+        error_kind: job.error_kind,
+        error: job.error.clone(),
+    }
+}
+
+/// A feed of what `next` finds, which is asked again whenever there is news; none: the feed is over.
+fn feed<T: Send + 'static>(
+    node: FakeNode,
+    next: impl FnMut(&State) -> Option<Vec<T>> + Send + 'static,
+) -> Feed<T> {
+    let found = stream::unfold((node, next), |(node, mut next)| async move {
+        loop {
+            let news = node.lock().news.clone();
+            let news = news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            let found = next(&node.lock())?;
+            if !found.is_empty() {
+                return Some((stream::iter(found.into_iter().map(Ok)), (node, next)));
+            }
+            news.await;
+        }
+    });
+    Box::pin(found.flatten())
 }
 
 impl Ports for FakeNode {
@@ -416,6 +487,67 @@ impl Jobs for FakeNode {
         Ok(page)
     }
 
+    async fn watch(
+        &self,
+        caller: &Caller,
+        watched: Watched,
+        from: Option<String>,
+    ) -> Result<Feed<JobChange>> {
+        self.enter("watch").await?;
+        let (caller, mut is_over) = (caller.clone(), false);
+        let (mut place, mut first) = {
+            let state = self.lock();
+            let now = match &watched {
+                Watched::Job(id) => Some((*id, digest(state.get(&caller, *id)?))),
+                Watched::Jobs(_) => None,
+            };
+            let event_id = state.events.len().to_string();
+            match from {
+                Some(from) => (from.parse().unwrap_or(0), None),
+                None => (
+                    state.events.len(),
+                    now.map(|(job_id, job)| JobChange { event_id, kind: None, job_id, job: Some(job) }),
+                ),
+            }
+        };
+        let is_one = matches!(watched, Watched::Job(_));
+        Ok(feed(self.clone(), move |state| {
+            if is_over {
+                return None;
+            }
+            let mut found = Vec::from_iter(first.take());
+            while place < state.events.len() {
+                found.extend(state.change(place, &caller, &watched));
+                place += 1;
+            }
+            is_over = is_one && found.last().is_some_and(JobChange::is_last);
+            Some(found)
+        }))
+    }
+
+    async fn follow_logs(&self, caller: &Caller, id: JobId, from: Option<String>) -> Result<Feed<LogNews>> {
+        self.enter("follow_logs").await?;
+        let mut place: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+        self.lock().get(caller, id)?;
+        let mut is_over = false;
+        Ok(feed(self.clone(), move |state| {
+            if is_over {
+                return None;
+            }
+            let all = state.logs.get(&id).map_or(&[][..], Vec::as_slice);
+            let lines = all[place.min(all.len())..].to_vec();
+            place += lines.len();
+            let ended = state.jobs.get(&id).map(|job| job.status).filter(|status| status.is_ended());
+            is_over = ended.is_some();
+            let is_news = is_over || !lines.is_empty();
+            Some(if is_news {
+                vec![LogNews { lines, place: Some(place.to_string()), ended }]
+            } else {
+                Vec::new()
+            })
+        }))
+    }
+
     async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {
         self.enter("list").await?;
         let state = self.lock();
@@ -440,6 +572,7 @@ impl Jobs for FakeNode {
         if let Some(job) = state.jobs.get_mut(&id).filter(|job| !job.status.is_ended()) {
             job.status = JobStatus::Error;
             job.error_kind = Some(ErrorKind::Stopped);
+            state.announce(JobEventKind::Failed, id);
         }
         Ok(())
     }
@@ -487,6 +620,7 @@ impl Jobs for FakeNode {
         let mut state = self.lock();
         state.get(caller, id)?;
         state.jobs.remove(&id);
+        state.announce(JobEventKind::Deleted, id);
         Ok(())
     }
 

@@ -74,6 +74,7 @@ secrets:
 listen: {{ $listen }}
 supervisor: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081
 insecure_no_auth: {{ not $root.auth.enabled }}
+channel: {token: "file:/etc/hero/internal/token"}
 {{- else if eq $facts.service "launcher" }}
 host: 0.0.0.0
 port: 8080
@@ -85,7 +86,7 @@ public_keys: {{ toJson . }}
 {{- end }}
 {{- else if eq $facts.service "supervisor" }}
 listen: {{ $listen }}
-grpc: {max_connection_age_ms: 300000}
+grpc: {max_connection_age_ms: 300000, token: "file:/etc/hero/internal/token"}
 {{- with $root.circles }}
 circles: {{ toJson . }}
 {{- end }}
@@ -93,18 +94,21 @@ circles: {{ toJson . }}
 script_types: {{ $values.scriptTypes | toJson }}
 {{- else if eq $facts.service "explorer" }}
 listen: {{ $listen }}
+grpc: {token: "file:/etc/hero/internal/token"}
 {{- if $values.tcp.enabled }}
 tcp: tcp://0.0.0.0:{{ $values.tcp.port | int64 }}
 {{- end }}
 {{- else if eq $facts.service "mycelium-bridge" }}
 listen: {{ $listen }}
+channel: {token: "file:/etc/hero/internal/token"}
 {{- else if eq $facts.service "msgbus-relay" }}
 listen: {{ $listen }}
 grpc_listen: tcp://0.0.0.0:8085
+grpc: {token: "file:/etc/hero/internal/token"}
 twin: {{ $values.twin | int64 }}
 substrate: {{ $values.substrate | quote }}
 mnemonics: file:/etc/hero/msgbus/mnemonics
-rpc: {supervisor: "tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081"}
+rpc: {supervisor: "tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081", channel: {token: "file:/etc/hero/internal/token"}}
 {{- end }}
 {{- end -}}
 

@@ -39,11 +39,11 @@ runner
 {{/* What a component is on the wire: the service that it is, its ports by name, what it needs mounted. As YAML. */}}
 {{- define "hero.facts" -}}
 {{- $facts := dict
-  "gateway" (dict "service" "gateway" "ports" (dict "http" 8080 "admin" 9080))
-  "supervisor" (dict "service" "supervisor" "ports" (dict "grpc" 8081 "admin" 9081) "redis" true "auth" true)
-  "explorer" (dict "service" "explorer" "ports" (dict "grpc" 8083 "admin" 9083) "redis" true)
-  "mycelium-bridge" (dict "service" "mycelium-bridge" "ports" (dict "grpc" 8084 "admin" 9084) "redis" true)
-  "msgbus-relay" (dict "service" "msgbus-relay" "ports" (dict "grpc" 8085 "http" 8051 "admin" 9085) "redis" true)
+  "gateway" (dict "service" "gateway" "ports" (dict "http" 8080 "admin" 9080) "internal" true)
+  "supervisor" (dict "service" "supervisor" "ports" (dict "grpc" 8081 "admin" 9081) "redis" true "auth" true "internal" true)
+  "explorer" (dict "service" "explorer" "ports" (dict "grpc" 8083 "admin" 9083) "redis" true "internal" true)
+  "mycelium-bridge" (dict "service" "mycelium-bridge" "ports" (dict "grpc" 8084 "admin" 9084) "redis" true "internal" true)
+  "msgbus-relay" (dict "service" "msgbus-relay" "ports" (dict "grpc" 8085 "http" 8051 "admin" 9085) "redis" true "internal" true)
   "launcher" (dict "service" "launcher" "ports" (dict "http" 8080 "admin" 9080) "redis" true "auth" true)
 -}}
 {{- if hasPrefix "runner-" .component -}}
@@ -51,6 +51,11 @@ runner
 {{- else -}}
 {{- get $facts .component | toYaml -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The secret with the token by which the services of the release prove themselves to each other. */}}
+{{- define "hero.internalSecret" -}}
+{{- printf "%s-internal" (include "hero.fullname" .) -}}
 {{- end -}}
 
 {{/* The components that are on, as a YAML list. */}}

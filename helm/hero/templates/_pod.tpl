@@ -71,6 +71,9 @@ spec:
         {{- if and $facts.auth $root.auth.enabled }}
         - {name: auth, mountPath: /etc/hero/auth, readOnly: true}
         {{- end }}
+        {{- if $facts.internal }}
+        - {name: internal, mountPath: /etc/hero/internal, readOnly: true}
+        {{- end }}
         {{- if eq .component "msgbus-relay" }}
         - {name: msgbus, mountPath: /etc/hero/msgbus, readOnly: true}
         {{- end }}
@@ -100,6 +103,12 @@ spec:
           {{- range $scope, $key := include "hero.authKeys" .ctx | fromYaml }}
           - {key: {{ $key }}, path: {{ $scope }}}
           {{- end }}
+    {{- end }}
+    {{- if $facts.internal }}
+    - name: internal
+      secret:
+        secretName: {{ include "hero.internalSecret" .ctx }}
+        defaultMode: 0440
     {{- end }}
     {{- if eq .component "msgbus-relay" }}
     - name: msgbus

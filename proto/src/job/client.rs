@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use hero_domain::{
-    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Reason, Result,
-    ports::Jobs,
+    Caller, Explanation, Feed, Job, JobChange, JobFilter, JobId, JobPage, JobStatus, LogNews, LogPage,
+    NewJob, Reason, Result, Watched, ports::Jobs,
 };
 use tonic::transport::Channel;
 
 use super::convert;
 use crate::{
-    call::{Calls, answer, malformed},
+    call::{Calls, answer, feed, malformed},
     convert::job_id,
     limits::{MAX_MESSAGE_BYTES, check_size},
     pb::job::v1::{self as pb, job_service_client::JobServiceClient},
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct GrpcJobs {
     client: JobServiceClient<Channel>,
+    feeds: JobServiceClient<Channel>,
     calls: Calls,
 }
 
@@ -33,10 +34,14 @@ impl GrpcJobs {
     /// A client with deadlines and a trace of its own.
     #[must_use]
     pub fn with_calls(channel: Channel, calls: Calls) -> Self {
-        let client = JobServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client, calls }
+        let client = client(channel);
+        Self { feeds: client.clone(), client, calls }
+    }
+
+    /// The same with a channel of their own for feeds: what nobody takes from one of them cannot hold up a call.
+    #[must_use]
+    pub fn with_feeds(self, channel: Channel) -> Self {
+        Self { feeds: client(channel), ..self }
     }
 
     fn request<T>(&self, caller: &Caller, message: T) -> Result<tonic::Request<T>> {
@@ -46,6 +51,12 @@ impl GrpcJobs {
     fn waiting<T>(&self, caller: &Caller, wait: Option<Duration>, message: T) -> Result<tonic::Request<T>> {
         self.calls.request(caller, self.calls.deadlines.of_wait(wait), message)
     }
+}
+
+fn client(channel: Channel) -> JobServiceClient<Channel> {
+    JobServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 fn millis(wait: Option<Duration>) -> Option<u64> {
@@ -112,6 +123,24 @@ impl Jobs for GrpcJobs {
         let request = self.request(caller, message)?;
         let response = answer(self.client.clone().get_job_logs(request).await)?;
         convert::log_page(response).map_err(malformed)
+    }
+
+    async fn watch(
+        &self,
+        caller: &Caller,
+        watched: Watched,
+        from: Option<String>,
+    ) -> Result<Feed<JobChange>> {
+        let request = self.request(caller, convert::to_watch_request(watched, from))?;
+        let changes = answer(self.feeds.clone().watch_jobs(request).await)?;
+        Ok(feed(changes, convert::job_change))
+    }
+
+    async fn follow_logs(&self, caller: &Caller, id: JobId, from: Option<String>) -> Result<Feed<LogNews>> {
+        let message = pb::FollowJobLogsRequest { job_id: id.to_string(), from };
+        let request = self.request(caller, message)?;
+        let news = answer(self.feeds.clone().follow_job_logs(request).await)?;
+        Ok(feed(news, convert::log_news))
     }
 
     async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {

@@ -1,8 +1,9 @@
 //! Jobs, in both directions. Everything is moved, nothing is cloned: a script may be a mebibyte.
 
 use hero_domain::{
-    Ahead, ApiError, ContextBytes, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus,
-    LogLine, LogPage, LogStream, NewJob, Priority, Progress, Reason, Result, ScriptType, Serving,
+    Ahead, ApiError, ContextBytes, ErrorKind, Explanation, Job, JobChange, JobDigest, JobEventKind,
+    JobFilter, JobId, JobPage, JobStatus, LogLine, LogNews, LogPage, LogStream, NewJob, Priority, Progress,
+    Reason, Result, ScriptType, Serving, Watched,
 };
 
 use crate::{
@@ -43,6 +44,17 @@ named_on_both_sides!(to_log_stream, log_stream: LogStream = pb::LogStream, Inval
     Stdout = "LOG_STREAM_STDOUT",
     Stderr = "LOG_STREAM_STDERR",
     Log = "LOG_STREAM_LOG",
+});
+named_on_both_sides!(to_event_kind, event_kind: JobEventKind = pb::JobEventKind, InvalidParams {
+    Created = "JOB_EVENT_KIND_CREATED",
+    Queued = "JOB_EVENT_KIND_QUEUED",
+    Waiting = "JOB_EVENT_KIND_WAITING",
+    Delayed = "JOB_EVENT_KIND_DELAYED",
+    Started = "JOB_EVENT_KIND_STARTED",
+    Progress = "JOB_EVENT_KIND_PROGRESS",
+    Finished = "JOB_EVENT_KIND_FINISHED",
+    Failed = "JOB_EVENT_KIND_FAILED",
+    Deleted = "JOB_EVENT_KIND_DELETED",
 });
 
 fn to_ids(ids: Vec<JobId>) -> Vec<String> {
@@ -126,7 +138,7 @@ pub(crate) fn to_job(job: Job) -> pb::Job {
         error_kind: job.error_kind.map(|kind| to_error_kind(kind).into()),
         error: job.error,
         output: job.output,
-        progress: job.progress.map(|it| pb::Progress { per_mille: it.per_mille.into(), text: it.text }),
+        progress: job.progress.map(to_progress),
         result: job.result,
         attempt: job.attempt,
         runner_id: job.runner_id.map(|id| id.to_string()),
@@ -137,6 +149,10 @@ pub(crate) fn to_job(job: Job) -> pb::Job {
         updated_at: Some(from_timestamp(job.updated_at)),
         traceparent: job.traceparent,
     }
+}
+
+fn to_progress(it: Progress) -> pb::Progress {
+    pb::Progress { per_mille: it.per_mille.into(), text: it.text }
 }
 
 fn progress(it: pb::Progress) -> Progress {
@@ -184,15 +200,19 @@ pub(crate) fn to_list_request(filter: JobFilter) -> pb::ListJobsRequest {
     pb::ListJobsRequest {
         page_size: filter.limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         page_token: filter.cursor.map(|id| id.to_string()),
-        filter: Some(pb::JobFilter {
-            status: filter.status.map(|value| to_status(value).into()),
-            script_type: filter.script_type.map(|value| to_script_type(value).into()),
-            context_id: filter.context_id,
-            caller_id: filter.caller_id,
-            created_after: filter.created_after.map(from_timestamp),
-            created_before: filter.created_before.map(from_timestamp),
-            error_kind: filter.error_kind.map(|value| to_error_kind(value).into()),
-        }),
+        filter: Some(to_filter(filter)),
+    }
+}
+
+fn to_filter(filter: JobFilter) -> pb::JobFilter {
+    pb::JobFilter {
+        status: filter.status.map(|value| to_status(value).into()),
+        script_type: filter.script_type.map(|value| to_script_type(value).into()),
+        context_id: filter.context_id,
+        caller_id: filter.caller_id,
+        created_after: filter.created_after.map(from_timestamp),
+        created_before: filter.created_before.map(from_timestamp),
+        error_kind: filter.error_kind.map(|value| to_error_kind(value).into()),
     }
 }
 
@@ -302,16 +322,16 @@ pub(crate) fn job_page(page: pb::ListJobsResponse) -> Result<JobPage> {
     })
 }
 
-pub(crate) fn to_log_page(page: LogPage) -> pb::GetJobLogsResponse {
+fn to_log_lines(lines: Vec<LogLine>) -> Vec<pb::LogLine> {
     let line = |line: LogLine| pb::LogLine {
         stream: to_log_stream(line.stream).into(),
         at: Some(from_timestamp(line.at)),
         text: line.text,
     };
-    pb::GetJobLogsResponse { lines: page.lines.into_iter().map(line).collect(), next_page_token: page.next }
+    lines.into_iter().map(line).collect()
 }
 
-pub(crate) fn log_page(page: pb::GetJobLogsResponse) -> Result<LogPage> {
+fn log_lines(lines: Vec<pb::LogLine>) -> Result<Vec<LogLine>> {
     let line = |line: pb::LogLine| {
         Ok(LogLine {
             stream: log_stream(line.stream, "stream")?,
@@ -319,9 +339,95 @@ pub(crate) fn log_page(page: pb::GetJobLogsResponse) -> Result<LogPage> {
             text: line.text,
         })
     };
-    Ok(LogPage {
-        lines: page.lines.into_iter().map(line).collect::<Result<_>>()?,
-        next: page.next_page_token,
+    lines.into_iter().map(line).collect()
+}
+
+pub(crate) fn to_log_page(page: LogPage) -> pb::GetJobLogsResponse {
+    pb::GetJobLogsResponse { lines: to_log_lines(page.lines), next_page_token: page.next }
+}
+
+pub(crate) fn log_page(page: pb::GetJobLogsResponse) -> Result<LogPage> {
+    Ok(LogPage { lines: log_lines(page.lines)?, next: page.next_page_token })
+}
+
+pub(crate) fn to_log_news(news: LogNews) -> pb::FollowJobLogsResponse {
+    pb::FollowJobLogsResponse {
+        lines: to_log_lines(news.lines),
+        place: news.place,
+        ended: news.ended.map(|value| to_status(value).into()),
+    }
+}
+
+pub(crate) fn log_news(news: pb::FollowJobLogsResponse) -> Result<LogNews> {
+    Ok(LogNews {
+        lines: log_lines(news.lines)?,
+        place: news.place,
+        ended: news.ended.map(|value| status(value, "ended")).transpose()?,
+    })
+}
+
+pub(crate) fn to_watch_request(watched: Watched, from: Option<String>) -> pb::WatchJobsRequest {
+    let watched = match watched {
+        Watched::Job(id) => pb::watch_jobs_request::Watched::JobId(id.to_string()),
+        Watched::Jobs(filter) => pb::watch_jobs_request::Watched::Filter(to_filter(filter)),
+    };
+    pb::WatchJobsRequest { watched: Some(watched), from }
+}
+
+pub(crate) fn watched(watched: Option<pb::watch_jobs_request::Watched>) -> Result<Watched> {
+    match required(watched, "watched")? {
+        pb::watch_jobs_request::Watched::JobId(id) => job_id(&id, "job_id").map(Watched::Job),
+        pb::watch_jobs_request::Watched::Filter(filter) => {
+            let request = pb::ListJobsRequest { filter: Some(filter), page_size: None, page_token: None };
+            job_filter(request).map(Watched::Jobs)
+        }
+    }
+}
+
+pub(crate) fn to_job_change(change: JobChange) -> pb::WatchJobsResponse {
+    let digest = |job: JobDigest| pb::JobDigest {
+        status: to_status(job.status).into(),
+        script_type: to_script_type(job.script_type).into(),
+        context_id: job.context_id,
+        caller_id: job.caller_id,
+        created_at: Some(from_timestamp(job.created_at)),
+        attempt: job.attempt,
+        runner_id: job.runner_id.map(|id| id.to_string()),
+        progress: job.progress.map(to_progress),
+        error_kind: job.error_kind.map(|kind| to_error_kind(kind).into()),
+        error: job.error,
+    };
+    let change = pb::JobChange {
+        event_id: change.event_id,
+        kind: change.kind.map_or(pb::JobEventKind::Unspecified, to_event_kind).into(),
+        job_id: change.job_id.to_string(),
+        job: change.job.map(digest),
+    };
+    pb::WatchJobsResponse { change: Some(change) }
+}
+
+pub(crate) fn job_change(response: pb::WatchJobsResponse) -> Result<JobChange> {
+    let change = required(response.change, "change")?;
+    let digest = |job: pb::JobDigest| {
+        Ok::<_, ApiError>(JobDigest {
+            status: status(job.status, "status")?,
+            script_type: script_type(job.script_type, "script_type")?,
+            context_id: job.context_id,
+            caller_id: job.caller_id,
+            created_at: timestamp(required(job.created_at, "created_at")?, "created_at")?,
+            attempt: job.attempt,
+            runner_id: job.runner_id.map(|id| runner_id(&id, "runner_id")).transpose()?,
+            progress: job.progress.map(progress),
+            error_kind: job.error_kind.map(|kind| error_kind(kind, "error_kind")).transpose()?,
+            error: job.error,
+        })
+    };
+    let kind = (change.kind != pb::JobEventKind::Unspecified as i32).then_some(change.kind);
+    Ok(JobChange {
+        event_id: change.event_id,
+        kind: kind.map(|kind| event_kind(kind, "kind")).transpose()?,
+        job_id: job_id(&change.job_id, "job_id")?,
+        job: change.job.map(digest).transpose()?,
     })
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use hero_domain::ports::Jobs;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use crate::{
-    call::serve,
+    call::{serve, serve_feed},
     convert::{job_id, required},
     limits::{MAX_LOG_PAGE_BYTES, MAX_MESSAGE_BYTES},
     pb::job::v1::{
@@ -31,6 +32,9 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[async_trait]
 impl<J: Jobs> JobService for JobFace<J> {
+    type WatchJobsStream = BoxStream<'static, Result<pb::WatchJobsResponse, Status>>;
+    type FollowJobLogsStream = BoxStream<'static, Result<pb::FollowJobLogsResponse, Status>>;
+
     async fn create_job(&self, request: Request<pb::CreateJobRequest>) -> Answer<pb::CreateJobResponse> {
         serve(request, |caller, message| async move {
             let job = convert::new_job(required(message.job, "job")?)?;
@@ -102,6 +106,23 @@ impl<J: Jobs> JobService for JobFace<J> {
                 .map(convert::to_log_page)
         })
         .await
+    }
+
+    async fn watch_jobs(&self, request: Request<pb::WatchJobsRequest>) -> Answer<Self::WatchJobsStream> {
+        let feed = |caller, message: pb::WatchJobsRequest| async move {
+            self.0.watch(&caller, convert::watched(message.watched)?, message.from).await
+        };
+        serve_feed(request, feed, convert::to_job_change).await
+    }
+
+    async fn follow_job_logs(
+        &self,
+        request: Request<pb::FollowJobLogsRequest>,
+    ) -> Answer<Self::FollowJobLogsStream> {
+        let feed = |caller, message: pb::FollowJobLogsRequest| async move {
+            self.0.follow_logs(&caller, job_id(&message.job_id, "job_id")?, message.from).await
+        };
+        serve_feed(request, feed, convert::to_log_news).await
     }
 
     async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Answer<pb::ListJobsResponse> {

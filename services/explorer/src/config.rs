@@ -200,6 +200,7 @@ impl Validate for ExplorerConfig {
         self.calls.lines.validate().map_err(|invalid| invalid.within("calls.lines"))?;
         self.accept.validate().map_err(|invalid| invalid.within("accept"))?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
+        self.grpc.check_exposure(&self.listen).map_err(|invalid| invalid.within("grpc"))?;
         if let Some(key) = self.wire.out_of_range() {
             return Err(Invalid::new(format!("wire.{key}"), "it must be 1 to 536870912"));
         }

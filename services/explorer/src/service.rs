@@ -120,7 +120,8 @@ fn overlay(config: &ExplorerConfig) -> GrpcOverlay {
     let channel = bridge.map(|address| grpc::channel(address, &ChannelConfig::default()));
     GrpcOverlay::with_calls(
         channel,
-        Calls { traceparent: trace_context::current_traceparent, ..Calls::default() },
+        Calls { traceparent: trace_context::current_traceparent, ..Calls::default() }
+            .with_token(config.grpc.token.expose()),
     )
 }
 

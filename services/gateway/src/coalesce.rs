@@ -15,8 +15,8 @@ use std::{
 
 use futures::future::join_all;
 use hero_domain::{
-    ApiError, Caller, ErrorCode, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob,
-    Reason, Result, ports::Jobs,
+    ApiError, Caller, ErrorCode, Explanation, Feed, Job, JobChange, JobFilter, JobId, JobPage, JobStatus,
+    LogNews, LogPage, NewJob, Reason, Result, Watched, ports::Jobs,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -259,6 +259,19 @@ impl<J: Jobs> Jobs for Coalesced<J> {
         max_bytes: usize,
     ) -> Result<LogPage> {
         self.0.jobs.logs(caller, id, from, max_bytes).await
+    }
+
+    async fn watch(
+        &self,
+        caller: &Caller,
+        watched: Watched,
+        from: Option<String>,
+    ) -> Result<Feed<JobChange>> {
+        self.0.jobs.watch(caller, watched, from).await
+    }
+
+    async fn follow_logs(&self, caller: &Caller, id: JobId, from: Option<String>) -> Result<Feed<LogNews>> {
+        self.0.jobs.follow_logs(caller, id, from).await
     }
 
     async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {

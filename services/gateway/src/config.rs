@@ -1,10 +1,12 @@
 //! The settings of the gateway, each bound with its name, its default and its reason.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use hero_config::{Invalid, Validate, ensure};
 use hero_jsonrpc::{CallLimits, Options};
-use hero_runtime::{Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, TelemetryConfig};
+use hero_runtime::{
+    Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, TelemetryConfig, listen::TlsConfig,
+};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the gateway.
@@ -21,6 +23,13 @@ pub struct GatewayConfig {
     pub msgbus_relay: Option<Address>,
     /// Where the mycelium-bridge serves gRPC; none: this node is not in the Mycelium overlay.
     pub mycelium_bridge: Option<Address>,
+    /// Serve HTTPS and `wss://`, with the certificate and key of the next two.
+    pub enable_tls: bool,
+    /// The certificate that is shown, with those between it and its authority: PEM. One that is renewed there is shown
+    /// from the next connection on.
+    pub cert_path: Option<PathBuf>,
+    /// The private key of it: PEM.
+    pub key_path: Option<PathBuf>,
     /// Serve callers without a secret on an address that others can reach.
     pub insecure_no_auth: bool,
     /// Names that a request may call this host (`Host`); empty: on a loopback address the names of loopback,
@@ -74,8 +83,14 @@ pub struct LimitsConfig {
     pub max_connections: usize,
     /// Calls of one WebSocket that run at a time.
     pub max_calls_per_connection: usize,
+    /// Subscriptions of one WebSocket.
+    pub max_subscriptions_per_connection: u32,
     /// Calls that run at a time, over all connections.
     pub max_calls: usize,
+    /// Calls a second of one key, or of one address that brings none; 0: as many as it makes.
+    pub max_calls_per_second: u32,
+    /// Calls that it may make at once after a rest.
+    pub max_calls_burst: u32,
     /// Responses of one WebSocket that wait for their client to read.
     pub max_unsent_responses: u32,
     /// Bytes of log text in one get_job_logs.
@@ -102,6 +117,9 @@ impl Default for GatewayConfig {
             explorer: None,
             msgbus_relay: None,
             mycelium_bridge: None,
+            enable_tls: false,
+            cert_path: None,
+            key_path: None,
             insecure_no_auth: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -131,7 +149,10 @@ impl Default for LimitsConfig {
             max_batch_concurrent: 100,
             max_connections: 1_024,
             max_calls_per_connection: 1_024,
+            max_subscriptions_per_connection: 128,
             max_calls: 8_192,
+            max_calls_per_second: 0,
+            max_calls_burst: 1_000,
             max_unsent_responses: 256,
             max_logs_bytes: 4 << 20,
             header_timeout_ms: 30_000,
@@ -176,7 +197,9 @@ impl Validate for LimitsConfig {
             ("max_batch_concurrent", self.max_batch_concurrent),
             ("max_connections", self.max_connections),
             ("max_calls_per_connection", self.max_calls_per_connection),
+            ("max_subscriptions_per_connection", self.max_subscriptions_per_connection as usize),
             ("max_calls", self.max_calls),
+            ("max_calls_burst", self.max_calls_burst as usize),
             ("max_unsent_responses", self.max_unsent_responses as usize),
             ("max_logs_bytes", self.max_logs_bytes),
         ];
@@ -203,8 +226,21 @@ impl Validate for LimitsConfig {
     }
 }
 
+impl GatewayConfig {
+    /// The files of TLS; none: it is not served.
+    pub(crate) fn tls(&self) -> Option<TlsConfig> {
+        let tls = TlsConfig { ca: None, cert: self.cert_path.clone(), key: self.key_path.clone() };
+        self.enable_tls.then_some(tls)
+    }
+}
+
 impl Validate for GatewayConfig {
     fn validate(&self) -> Result<(), Invalid> {
+        let has_files = self.cert_path.is_some() && self.key_path.is_some();
+        let words = "it needs cert_path and key_path, a certificate and its key as PEM files";
+        ensure(has_files || !self.enable_tls, "enable_tls", words)?;
+        let is_asked_for = self.enable_tls || !has_files;
+        ensure(is_asked_for, "cert_path", "say enable_tls too, or nothing is encrypted with it")?;
         self.limits.validate().map_err(|invalid| invalid.within("limits"))?;
         self.channel.validate().map_err(|invalid| invalid.within("channel"))?;
         ensure(self.auth.max_cached > 0, "auth.max_cached", "it must be at least 1")?;
@@ -262,6 +298,11 @@ mod tests {
         assert_eq!(with(|config| config.limits.max_header_bytes = 1), "limits.max_header_bytes");
         assert_eq!(with(|config| config.allowed_origins = vec!["example.org".into()]), "allowed_origins");
         assert_eq!(with(|config| config.allowed_origins = vec!["https://a.b/".into()]), "allowed_origins");
+        assert_eq!(with(|config| config.enable_tls = true), "enable_tls");
+        assert_eq!(
+            with(|config| (config.cert_path, config.key_path) = (Some("a".into()), Some("b".into()))),
+            "cert_path"
+        );
         GatewayConfig {
             allowed_origins: vec!["*".into(), "https://a.b:8443".into()],
             ..GatewayConfig::default()

@@ -1,18 +1,26 @@
 //! Accepting connections, bounding them, and letting them finish.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, response::Response};
 use futures::StreamExt as _;
-use hero_runtime::{Listener, Shutdown, listen::Stream};
+use hero_runtime::{
+    Listener, Shutdown,
+    listen::{Acceptor, Stream},
+};
 use hero_telemetry::{Attributes, metrics, names};
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use jsonrpsee::server::ServerHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use tower::util::MapRequest;
 
 use crate::{config::LimitsConfig, edge::too_many_connections, paced::Paced};
 
@@ -22,13 +30,15 @@ const MAX_REFUSALS: usize = 64;
 /// Serves connections until the shutdown is requested, then lets them finish, up to the grace.
 pub(crate) async fn serve(
     mut listener: Listener,
+    tls: Option<Acceptor>,
     router: Router,
     limits: LimitsConfig,
     websockets: ServerHandle,
     shutdown: Shutdown,
 ) {
     let server = Server {
-        http: http(&limits),
+        protocols: Arc::new(Protocols::new(&limits)),
+        tls,
         send_timeout: Duration::from_millis(limits.send_timeout_ms),
         open: Arc::new(Semaphore::new(limits.max_connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
@@ -55,13 +65,20 @@ pub(crate) async fn serve(
 }
 
 struct Server {
-    http: http1::Builder,
+    protocols: Arc<Protocols>,
+    tls: Option<Acceptor>,
     send_timeout: Duration,
     open: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     max_connections: usize,
     open_label: Arc<Attributes>,
     shutdown: Shutdown,
+}
+
+/// HTTP/1.1, and HTTP/2 for clients that choose it in a TLS handshake.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
 }
 
 /// Lives as long as a connection does, be it HTTP or a WebSocket by now.
@@ -81,40 +98,49 @@ impl Server {
         if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
             metrics().connections.add(1, &self.open_label);
             let open = Open { label: Arc::clone(&self.open_label), _permit: permit };
-            let io = TokioIo::new(Paced::new(stream, self.send_timeout, open));
-            self.spawn(io, TowerToHyperService::new(router.clone()));
+            let peer = stream.peer();
+            let told = MapRequest::new(router.clone(), move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request
+            });
+            self.spawn(stream, open, TowerToHyperService::new(told));
         } else if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             let max = self.max_connections;
             let refuse = move |_: http::Request<Incoming>| async move {
                 Ok::<Response, Infallible>(too_many_connections(max))
             };
-            let io = TokioIo::new(Paced::new(stream, self.send_timeout, permit));
-            self.spawn(io, hyper::service::service_fn(refuse));
+            self.spawn(stream, permit, hyper::service::service_fn(refuse));
         }
     }
 
-    fn spawn<I, S>(&self, io: I, service: S)
+    /// The handshake is part of the connection's own task: one that dawdles holds up nobody else.
+    fn spawn<G, S>(&self, stream: Stream, guard: G, service: S)
     where
-        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+        G: Send + Sync + 'static,
         S: hyper::service::Service<http::Request<Incoming>, Response = Response> + Send + 'static,
         S::Future: Send,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let connection = self.http.serve_connection(io, service).with_upgrades();
-        let shutdown = self.shutdown.clone();
+        let (protocols, tls) = (Arc::clone(&self.protocols), self.tls.clone());
+        let (shutdown, send_timeout) = (self.shutdown.clone(), self.send_timeout);
         tokio::spawn(async move {
-            tokio::pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = shutdown.requested() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        served = connection => served,
-                        () = shutdown.grace_over() => return,
-                    }
-                }
+            let stream = match tls {
+                None => stream,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+                },
             };
-            if let Err(error) = served {
+            let is_h2 = stream.speaks_h2();
+            let io = TokioIo::new(Paced::new(stream, send_timeout, guard));
+            let served = if is_h2 {
+                let connection = protocols.http2.serve_connection(io, service);
+                until_ended(connection, |it| it.graceful_shutdown(), &shutdown).await
+            } else {
+                let connection = protocols.http1.serve_connection(io, service).with_upgrades();
+                until_ended(connection, |it| it.graceful_shutdown(), &shutdown).await
+            };
+            if let Some(Err(error)) = served {
                 // A client that hangs up, dawdles or sends no HTTP: its affair.
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -133,12 +159,42 @@ impl Server {
     }
 }
 
-fn http(limits: &LimitsConfig) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        .max_header_size(limits.max_header_bytes)
-        // Room to read on past a head that is too large, so that its sender gets to read the refusal.
-        .max_buf_size(limits.max_header_bytes.saturating_mul(4));
-    http
+/// Serves a connection, and after the shutdown was requested what it has begun; none: the grace is over.
+async fn until_ended<C: Future>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    shutdown: &Shutdown,
+) -> Option<C::Output> {
+    tokio::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => Some(served),
+        () = shutdown.requested() => {
+            finish(connection.as_mut());
+            tokio::select! {
+                served = connection => Some(served),
+                () = shutdown.grace_over() => None,
+            }
+        }
+    }
+}
+
+impl Protocols {
+    fn new(limits: &LimitsConfig) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+            .max_header_size(limits.max_header_bytes)
+            // Room to read on past a head that is too large, so that its sender gets to read the refusal.
+            .max_buf_size(limits.max_header_bytes.saturating_mul(4));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let room = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        http2
+            .timer(TokioTimer::new())
+            .max_header_list_size(room(limits.max_header_bytes))
+            .max_concurrent_streams(room(limits.max_calls_per_connection))
+            .keep_alive_interval(Some(Duration::from_millis(limits.ping_interval_ms)))
+            .keep_alive_timeout(Duration::from_millis(limits.idle_timeout_ms - limits.ping_interval_ms));
+        Self { http1, http2 }
+    }
 }

@@ -11,10 +11,11 @@ use axum::{
     routing::{any, get},
 };
 use bytes::Bytes;
-use hero_domain::{ApiError, CircleKey, Reason, ports::Ports};
-use hero_jsonrpc::{CallsLayer, Session, openrpc};
+use hero_domain::{ApiError, Caller, CircleKey, Reason, ports::Ports};
+use hero_jsonrpc::{CallsLayer, Pace, Session, openrpc};
+use hero_runtime::listen::Peer;
 use hero_telemetry::trace_context::{TRACEPARENT, is_traceparent};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use jsonrpsee::{
@@ -34,6 +35,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     auth::{Authenticator, Visitor},
     config::{GatewayConfig, LimitsConfig},
+    paces::{Paces, Whose},
     refusal,
 };
 
@@ -58,6 +60,7 @@ pub(crate) struct Edge<P> {
     methods: Methods,
     stop: StopHandle,
     places: Places,
+    paces: Option<Paces>,
     max_request_bytes: u32,
     body_timeout: Duration,
 }
@@ -76,6 +79,7 @@ impl<P: Ports> Edge<P> {
             methods: methods.into(),
             stop,
             places: Places::new(config),
+            paces: Paces::new(limits),
             max_request_bytes: limits.max_request_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
         }
@@ -100,19 +104,36 @@ impl<P: Ports> Edge<P> {
     async fn session(
         &self,
         circle: Option<&CircleKey>,
-        headers: &HeaderMap,
+        parts: &Parts,
         is_lasting: bool,
     ) -> Result<Session, Response> {
+        let headers = &parts.headers;
         let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
+        let known = if is_lasting { Session::on_websocket } else { Session::new };
         let Some(circle) = circle else {
             let caller = self.auth.identify(headers).await.map_err(|error| refusal::call(&error))?;
-            return Ok(Session::new(caller, traceparent));
+            let pace = self.pace(Some(&caller), parts);
+            return Ok(known(caller, traceparent).paced(pace));
         };
         match self.auth.identify_in(circle, headers).await.map_err(|error| refusal::call(&error))? {
-            Visitor::Caller(caller) => Ok(Session::new(caller, traceparent)),
-            Visitor::Guest => Ok(Session::guest(circle.clone(), is_lasting, traceparent)),
+            Visitor::Caller(caller) => {
+                let pace = self.pace(Some(&caller), parts);
+                Ok(known(caller, traceparent).paced(pace))
+            }
+            Visitor::Guest => {
+                let session = Session::guest(circle.clone(), is_lasting, traceparent);
+                Ok(session.paced(self.pace(None, parts)))
+            }
         }
+    }
+
+    fn pace(&self, caller: Option<&Caller>, parts: &Parts) -> Option<Arc<Pace>> {
+        let address = match parts.extensions.get::<Peer>() {
+            Some(Peer::Tcp(address)) => Some(address.ip()),
+            Some(Peer::Unix) | None => None,
+        };
+        self.paces.as_ref().map(|paces| paces.of(Whose::of(caller, address)))
     }
 
     async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
@@ -164,6 +185,7 @@ fn rpc_builder(limits: &LimitsConfig) -> RpcBuilder {
         .max_response_body_size(limits.max_response_bytes)
         .set_batch_request_config(BatchRequestConfig::Limit(u32::try_from(most).unwrap_or(u32::MAX)))
         .set_message_buffer_capacity(limits.max_unsent_responses)
+        .max_subscriptions_per_connection(limits.max_subscriptions_per_connection)
         .enable_ws_ping(ping)
         // Connections are bounded where they are accepted, each with one request at a time.
         .max_connections(u32::MAX >> 3)
@@ -227,7 +249,7 @@ async fn post<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Req
         return refusal::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type", words);
     }
     let (mut parts, body) = request.into_parts();
-    let session = match edge.session(circle, &parts.headers, false).await {
+    let session = match edge.session(circle, &parts, false).await {
         Ok(session) => session,
         Err(refused) => return refused,
     };
@@ -243,7 +265,7 @@ async fn post<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Req
 
 async fn upgrade<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let session = match edge.session(circle, &parts.headers, true).await {
+    let session = match edge.session(circle, &parts, true).await {
         Ok(session) => session,
         Err(refused) => return refused,
     };

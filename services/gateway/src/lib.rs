@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod edge;
 mod paced;
+mod paces;
 mod refusal;
 mod service;
 mod upstream;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use hero_auth::{PublicKey, Secrets};
-use hero_config::{Invalid, Validate, ensure};
+use hero_config::{Invalid, Secret, Validate, ensure};
 use hero_domain::ScriptType;
 use hero_explorer::ExplorerConfig;
 use hero_gateway::GatewayConfig;
@@ -108,6 +108,21 @@ impl Default for LauncherConfig {
 }
 
 impl LauncherConfig {
+    /// The services of this process call each other with a token of their own, which nobody else on this machine knows.
+    #[must_use]
+    pub(crate) fn with_token(mut self, token: &Secret) -> Self {
+        for place in [
+            &mut self.supervisor.grpc.token,
+            &mut self.explorer.grpc.token,
+            &mut self.gateway.channel.token,
+            &mut self.mycelium_bridge.channel.token,
+            &mut self.mycelium_bridge.grpc.token,
+        ] {
+            place.clone_from(token);
+        }
+        self
+    }
+
     /// The public address.
     pub(crate) fn listen(&self) -> Address {
         Address::Tcp { host: self.host.clone(), port: self.port }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use hero_config::Overrides;
+use hero_auth::SealKey;
+use hero_config::{Overrides, Secret};
 use hero_explorer::Explorer;
 use hero_gateway::Gateway;
 use hero_mycelium_bridge::Bridge;
-use hero_proto::GrpcCircles;
+use hero_proto::{Calls, GrpcCircles};
 use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
 use hero_runner::Runner;
 use hero_runtime::{
@@ -55,6 +56,8 @@ impl Service for Node {
 
     async fn bind(config: LauncherConfig, cx: &Context) -> anyhow::Result<Self> {
         let begun = Instant::now();
+        let token = Secret::new(SealKey::mint().expose());
+        let config = config.with_token(&token);
         let (url, redis) = choose_redis(&config).await?;
         let mut supervisor = Supervisor::bind(config.supervisor(&url), &cx.scope(Supervisor::NAME))
             .await
@@ -86,7 +89,7 @@ impl Service for Node {
             .context("the runner cannot start")?;
         let channel = grpc::channel(upstream, &config.gateway.channel);
         let tenants = Tenants {
-            circles: GrpcCircles::new(channel),
+            circles: GrpcCircles::with_calls(channel, Calls::default().with_token(token.expose())),
             runner: config.circle_runner(&url),
             telemetry: cx.telemetry.clone(),
             drain: config.drain,

@@ -225,6 +225,7 @@ impl Validate for RelayConfig {
     fn validate(&self) -> Result<(), Invalid> {
         self.validate_chassis()?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
+        self.grpc.check_exposure(&self.grpc_listen).map_err(|invalid| invalid.within("grpc"))?;
         self.rpc.channel.validate().map_err(|invalid| invalid.within("rpc.channel"))?;
         for (key, value) in [
             ("workers", self.workers),

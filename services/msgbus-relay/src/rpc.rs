@@ -4,7 +4,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hero_domain::{Caller, Scope};
 use hero_jsonrpc::{Options, RpcModule, Session, module};
-use hero_proto::{Calls, Deadlines, GrpcPorts};
+use hero_proto::{Calls, GrpcPorts};
 use hero_runtime::grpc;
 use hero_telemetry::trace_context;
 
@@ -27,8 +27,8 @@ impl Rpc {
     /// Asks the supervisor of the configuration.
     pub(crate) fn new(config: &RelayConfig) -> Self {
         let channel = grpc::channel(&config.rpc.supervisor, &config.rpc.channel);
-        let calls =
-            Calls { deadlines: Deadlines::default(), traceparent: trace_context::current_traceparent };
+        let calls = Calls { traceparent: trace_context::current_traceparent, ..Calls::default() }
+            .with_token(config.rpc.channel.token.expose());
         let module = module(GrpcPorts::new(channel, &calls), Options::default());
         Self { module, config: config.rpc.clone() }
     }

@@ -295,6 +295,7 @@ impl Validate for BridgeConfig {
             "it must be at least polling.busy_ms",
         )?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
+        self.grpc.check_exposure(&self.listen).map_err(|invalid| invalid.within("grpc"))?;
         self.validate_chassis()
     }
 }

@@ -175,9 +175,11 @@ impl Upstream {
         let supervisor = grpc::channel(&config.supervisor, &config.channel);
         let deadlines =
             Deadlines { call: Duration::from_millis(config.limits.call_timeout_ms), ..Deadlines::default() };
-        let calls = Calls { deadlines, traceparent: trace_context::current_traceparent };
+        let calls = Calls { deadlines, traceparent: trace_context::current_traceparent, ..Calls::default() };
+        let own_calls = calls.clone().with_token(config.grpc.token.expose());
+        let calls = calls.with_token(config.channel.token.expose());
         let overlay = grpc::channel(&own.reachable(), &config.channel);
-        let ports = GrpcPorts::new(supervisor.clone(), &calls).with_overlay(Some(overlay), &calls);
+        let ports = GrpcPorts::new(supervisor.clone(), &calls).with_overlay(Some(overlay), &own_calls);
         Self { ports, keys: GrpcKeys::with_calls(supervisor, calls) }
     }
 }

@@ -3,12 +3,13 @@
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, bail};
+use hero_config::Secret;
 use hero_redis::RedisUrl;
 use hero_runtime::{Address, Shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::config::{BRIDGE_REDIS_URL, SupervisorConfig};
+use crate::config::{BRIDGE_REDIS_URL, BRIDGE_TOKENS, SupervisorConfig};
 
 const PROGRAM: &str = "mycelium-bridge";
 /// Where a bridge serves gRPC by default.
@@ -20,6 +21,7 @@ pub(crate) struct Beside {
     program: PathBuf,
     arguments: Vec<String>,
     redis: RedisUrl,
+    token: Secret,
 }
 
 impl Beside {
@@ -44,7 +46,8 @@ impl Beside {
             ("--listen", &own),
         ];
         let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.clone()]);
-        Ok(Some(Self { program, arguments: arguments.collect(), redis: config.redis.url.clone() }))
+        let (redis, token) = (config.redis.url.clone(), config.grpc.token.clone());
+        Ok(Some(Self { program, arguments: arguments.collect(), redis, token }))
     }
 
     /// Where the bridge serves gRPC; none: there is no bridge.
@@ -58,6 +61,7 @@ impl Beside {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env(BRIDGE_REDIS_URL, self.redis.expose())
+            .envs(BRIDGE_TOKENS.map(|name| (name, self.token.expose())))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()

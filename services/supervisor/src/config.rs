@@ -15,7 +15,7 @@ use crate::node::config::NodeConfig;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SupervisorConfig {
-    /// Where gRPC is served. Whoever can connect is believed to be an edge, so keep it to those.
+    /// Where gRPC is served, to edges: they are believed who calls, so others must not be able to (see `grpc`).
     pub listen: Address,
     /// The secrets of the node; none: everybody is the local caller.
     pub secrets: Secrets,
@@ -80,6 +80,9 @@ impl Default for SupervisorConfig {
 
 /// Where the bridge that is started beside finds the address of Redis: not among the arguments, which others can read.
 pub(crate) const BRIDGE_REDIS_URL: &str = "HERO_MYCELIUM_BRIDGE__REDIS__URL";
+/// And what it proves itself with.
+pub(crate) const BRIDGE_TOKENS: [&str; 2] =
+    ["HERO_MYCELIUM_BRIDGE__CHANNEL__TOKEN", "HERO_MYCELIUM_BRIDGE__GRPC__TOKEN"];
 
 /// How the owners of keys prove them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +227,7 @@ impl Validate for SupervisorConfig {
         self.circle_keys()?;
         self.auth.validate().map_err(|invalid| invalid.within("auth"))?;
         self.grpc.validate().map_err(|invalid| invalid.within("grpc"))?;
+        self.grpc.check_exposure(&self.listen).map_err(|invalid| invalid.within("grpc"))?;
         self.node.check(!self.secrets.is_empty()).map_err(|invalid| invalid.within("node"))?;
         validate_limits(&self.jobs).map_err(|invalid| invalid.within("jobs"))?;
         let submit = &self.submit;

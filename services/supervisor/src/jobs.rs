@@ -1,18 +1,20 @@
 //! The port of jobs over the store: the truth that every other implementation of it asks.
 
+mod feeds;
 mod waiting;
 
 use std::{slice, sync::Arc, time::Duration};
 
 use hero_domain::{
-    ApiError, Caller, Circle, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobLimits, JobPage,
-    JobStatus, LogPage, NewJob, Reason, Result, Scope, ports::Jobs,
+    ApiError, Caller, Circle, DEFAULT_CONTEXT, Explanation, Feed, Job, JobChange, JobFilter, JobId,
+    JobLimits, JobPage, JobStatus, LogNews, LogPage, NewJob, Reason, Result, Scope, Watched, ports::Jobs,
 };
 use hero_proto::MAX_LOG_PAGE_BYTES;
 use hero_store::{Created, Error, JobStore as _, Store, Waits};
 use hero_telemetry::{Attributes, metrics, names, trace_context};
 use tokio_util::sync::CancellationToken;
 
+use self::feeds::Feeds;
 use crate::{
     circles::Directory,
     config::{SubmitConfig, WaitConfig},
@@ -21,11 +23,35 @@ use crate::{
     waiters::Waiters,
 };
 
+/// What every call for jobs passes first.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) gate: Gate,
+    pub(crate) circles: Directory,
+}
+
+impl Access {
+    async fn enter(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
+        caller.require(Scope::User)?;
+        self.gate.check()?;
+        self.circles.check(caller).await
+    }
+}
+
+/// What ends what waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    /// Ends every feed, when the process is told to stop.
+    pub(crate) feeds: CancellationToken,
+    /// Ends every wait, when the process is about to stop.
+    pub(crate) waits: CancellationToken,
+}
+
 /// The jobs of this node.
 pub(crate) struct StoredJobs {
     store: Store,
-    gate: Gate,
-    circles: Directory,
+    access: Access,
+    feeds: Feeds,
     limits: Arc<JobLimits>,
     submissions: Submissions<Store>,
     waits: Waits,
@@ -40,36 +66,34 @@ impl StoredJobs {
     pub(crate) fn new(
         store: Store,
         waits: Waits,
-        gate: Gate,
-        circles: Directory,
+        access: Access,
         limits: Arc<JobLimits>,
         (submit, wait): (SubmitConfig, WaitConfig),
-        closing: CancellationToken,
+        ends: Ends,
     ) -> Self {
+        let waiters = Waiters::new(wait.max_waiters);
         Self {
             submissions: Submissions::new(store.clone(), submit),
-            waiters: Waiters::new(wait.max_waiters),
+            feeds: Feeds::new(store.clone(), waits.clone(), waiters.clone(), access.clone(), ends.feeds),
+            waiters,
             limits,
             store,
-            gate,
-            circles,
+            access,
             waits,
             wait,
-            closing,
+            closing: ends.waits,
         }
     }
 
     /// Every call passes here first.
     async fn enter(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
-        caller.require(Scope::User)?;
-        self.gate.check()?;
-        self.circles.check(caller).await
+        self.access.enter(caller).await
     }
 
     /// Calls that bring new jobs do so too.
     async fn enter_with_jobs(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
         let circle = self.enter(caller).await?;
-        self.gate.check_room()?;
+        self.access.gate.check_room()?;
         Ok(circle)
     }
 
@@ -174,6 +198,28 @@ impl Jobs for StoredJobs {
         self.enter(caller).await?;
         let max_bytes = max_bytes.min(MAX_LOG_PAGE_BYTES);
         Ok(self.store.read_log(id, confine(caller), from.as_deref(), max_bytes).await?)
+    }
+
+    async fn watch(
+        &self,
+        caller: &Caller,
+        watched: Watched,
+        from: Option<String>,
+    ) -> Result<Feed<JobChange>> {
+        self.enter(caller).await?;
+        let watched = match watched {
+            Watched::Job(id) => Some(Watched::Job(id)),
+            Watched::Jobs(filter) => {
+                let unpaged = JobFilter { limit: None, cursor: None, ..filter };
+                self.confined(caller, unpaged)?.map(Watched::Jobs)
+            }
+        };
+        self.feeds.watch(caller, watched, from).await
+    }
+
+    async fn follow_logs(&self, caller: &Caller, id: JobId, from: Option<String>) -> Result<Feed<LogNews>> {
+        self.enter(caller).await?;
+        self.feeds.follow(caller, id, from).await
     }
 
     async fn list(&self, caller: &Caller, filter: JobFilter) -> Result<JobPage> {

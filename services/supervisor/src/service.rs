@@ -19,7 +19,7 @@ use crate::{
     beside::Beside,
     circles::Directory,
     config::{Flags, SupervisorConfig},
-    jobs::StoredJobs,
+    jobs::{Access, Ends, StoredJobs},
     keys::StoredKeys,
     node::{self, Face, Fleet, Heart},
     readiness::Gate,
@@ -76,8 +76,8 @@ impl Service for Supervisor {
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { config, listener, face, store, health, redis, bridge } = self;
         let gate = Gate::closed();
-        let overlay = overlay(Beside::listen(&config).as_ref());
-        let (stop_events, closing) = (CancellationToken::new(), CancellationToken::new());
+        let overlay = overlay(Beside::listen(&config).as_ref(), &config);
+        let (stop_events, ends) = (CancellationToken::new(), Ends::default());
         let waits = Waits::start(store.clone(), stop_events.clone());
 
         let circles = Directory::new(
@@ -98,11 +98,10 @@ impl Service for Supervisor {
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
-            gate.clone(),
-            circles.clone(),
+            Access { gate: gate.clone(), circles: circles.clone() },
             Arc::clone(&limits),
             (config.submit, config.wait),
-            closing.clone(),
+            ends.clone(),
         );
         let runners = StoredRunners { store: store.clone(), gate: gate.clone(), circles: circles.clone() };
         let schedules = StoredSchedules {
@@ -142,7 +141,7 @@ impl Service for Supervisor {
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
 
         let mut tasks = Tasks::new(shutdown.clone());
-        tasks.essential("node", face.serve(listener.address().clone(), shutdown.clone()));
+        tasks.essential("node", face.serve(listener.address().clone(), config.grpc, shutdown.clone()));
         if let Some(heart) = heart {
             tasks.essential("heart", heart.beat(shutdown.clone()));
         }
@@ -171,22 +170,23 @@ impl Service for Supervisor {
         let _stop_events = stop_events.drop_guard();
         tokio::select! {
             finished = tasks.finish() => finished,
-            never = end_waits(shutdown, closing) => match never {},
+            never = end_waits(shutdown, ends) => match never {},
         }
     }
 }
 
 /// The way to this node's own place in the overlay; none: it has none.
-fn overlay(bridge: Option<&Address>) -> Option<GrpcOverlay> {
+fn overlay(bridge: Option<&Address>, config: &SupervisorConfig) -> Option<GrpcOverlay> {
     let channel = grpc::channel(bridge?, &ChannelConfig::default());
-    Some(GrpcOverlay::with_calls(Some(channel), Calls::default()))
+    Some(GrpcOverlay::with_calls(Some(channel), Calls::default().with_token(config.grpc.token.expose())))
 }
 
-/// Half the grace is for jobs to end; then whoever still waits is told that the job goes on without this
-/// server, while there is time to say so.
-async fn end_waits(shutdown: Shutdown, closing: CancellationToken) -> Infallible {
+/// Feeds would go on for ever, and can go on at another server at once. Half the grace is for jobs to end; then
+/// whoever still waits is told that the job goes on without this server, while there is time to say so.
+async fn end_waits(shutdown: Shutdown, ends: Ends) -> Infallible {
     shutdown.requested().await;
+    ends.feeds.cancel();
     tokio::time::sleep(shutdown.grace() / 2).await;
-    closing.cancel();
+    ends.waits.cancel();
     std::future::pending().await
 }

@@ -1,5 +1,6 @@
 //! The stories, each a file: what somebody wants of a node, and what happens when things break.
 
+mod access;
 mod attacks;
 mod authorization;
 mod circles;
@@ -15,3 +16,4 @@ mod redis_away;
 mod refusals;
 mod rolling;
 mod scripts;
+mod subscriptions;

@@ -83,7 +83,7 @@ async fn upgrade(wire: &Inner, door: &Door, request: Request) -> HttpResponse {
     match door(bearer(&parts.headers)) {
         Ok(caller) => {
             parts.extensions = http::Extensions::new();
-            parts.extensions.insert(Session::new(caller, None));
+            parts.extensions.insert(Session::on_websocket(caller, None));
         }
         Err(error) => return refuse_call(&error),
     }

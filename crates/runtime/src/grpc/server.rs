@@ -1,9 +1,10 @@
 //! The gRPC server of a service: its own services, health and reflection.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use anyhow::Context as _;
-use hero_config::{Invalid, Validate, ensure};
+use futures::{StreamExt as _, stream::BoxStream};
+use hero_config::{Invalid, Secret, Validate, ensure};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use serde::{Deserialize, Serialize};
@@ -11,13 +12,25 @@ use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
 
-use super::{CONNECTION_WINDOW, STREAM_WINDOW, observe::ObserveLayer};
-use crate::{Health, Listener, Shutdown};
+use super::{
+    CONNECTION_WINDOW, STREAM_WINDOW,
+    guard::{GuardLayer, validate_token},
+    observe::ObserveLayer,
+};
+use crate::{
+    Address, Health, Listener, Shutdown,
+    listen::{Acceptor, Stream, TlsConfig},
+};
 
 /// How gRPC is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GrpcConfig {
+    /// The token that is wanted of the services that call; empty: none. Without one (and without a certificate that
+    /// is asked for) only this machine may be able to connect.
+    pub token: Secret,
+    /// The files of TLS, for a `tls://` address. With `ca` every caller is asked for a certificate of that authority.
+    pub tls: TlsConfig,
     /// How often a connection is checked for life.
     pub keepalive_interval_ms: u64,
     /// How long an answer to that check may take.
@@ -32,6 +45,8 @@ pub struct GrpcConfig {
 impl Default for GrpcConfig {
     fn default() -> Self {
         Self {
+            token: Secret::default(),
+            tls: TlsConfig::default(),
             keepalive_interval_ms: 60_000,
             keepalive_timeout_ms: 20_000,
             max_connection_age_ms: 0,
@@ -42,6 +57,7 @@ impl Default for GrpcConfig {
 
 impl Validate for GrpcConfig {
     fn validate(&self) -> Result<(), Invalid> {
+        validate_token(&self.token)?;
         ensure(self.keepalive_interval_ms >= 1_000, "keepalive_interval_ms", "it must be at least 1000")?;
         ensure(self.keepalive_timeout_ms > 0, "keepalive_timeout_ms", "it must be more than 0")?;
         ensure(self.max_concurrent_streams > 0, "max_concurrent_streams", "it must be more than 0")?;
@@ -49,6 +65,27 @@ impl Validate for GrpcConfig {
         ensure(age == 0 || age >= 1_000, "max_connection_age_ms", "it must be 0 (for ever) or at least 1000")
     }
 }
+
+impl GrpcConfig {
+    /// Whether what listens at this address asks who calls: whoever calls is believed what it says of its caller.
+    ///
+    /// # Errors
+    /// An address that other machines can reach, where anybody could say anything.
+    pub fn check_exposure(&self, listen: &Address) -> Result<(), Invalid> {
+        let is_mutual = matches!(listen, Address::Tls { .. }) && self.tls.ca.is_some();
+        let words = format!(
+            "{listen} can be reached by other machines, and whoever calls here is believed to be a service of the \
+             node; set a token here and in `channel.token` of the services that call (`openssl rand -hex 32` makes \
+             one), or listen on tls:// with `tls.ca`, or on 127.0.0.1"
+        );
+        ensure(listen.is_local() || is_mutual || !self.token.is_empty(), "token", words)
+    }
+}
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes at a time; a client that dawdles takes the place of one.
+const HANDSHAKES: usize = 256;
 
 /// A gRPC server being put together.
 #[derive(Debug)]
@@ -65,7 +102,7 @@ impl Server {
     #[must_use]
     pub fn new(config: &GrpcConfig, health: &Health) -> Self {
         Self {
-            config: *config,
+            config: config.clone(),
             health: health.clone(),
             routes: RoutesBuilder::default(),
             names: Vec::new(),
@@ -113,12 +150,14 @@ impl Server {
             .add_service(reflection_alpha.build_v1alpha().context("the descriptors cannot be reflected")?);
 
         let address = listener.address().clone();
+        let connections = self.connections(listener)?;
         let requested = shutdown.clone();
         let serve = self
             .transport()
             .layer(observe)
+            .layer(GuardLayer::new(&self.config.token))
             .add_routes(self.routes.routes())
-            .serve_with_incoming_shutdown(listener, async move { requested.requested().await });
+            .serve_with_incoming_shutdown(connections, async move { requested.requested().await });
         tokio::select! {
             served = serve => served.with_context(|| format!("cannot serve gRPC on {address}")),
             () = shutdown.grace_over() => {
@@ -127,6 +166,22 @@ impl Server {
             }
             never = report_health(self.health, reporter, self.names, shutdown.clone()) => match never {},
         }
+    }
+
+    /// What connects, after the handshake where there is one.
+    fn connections(&self, listener: Listener) -> anyhow::Result<BoxStream<'static, io::Result<Stream>>> {
+        let Address::Tls { .. } = listener.address() else { return Ok(listener.boxed()) };
+        let acceptor = Acceptor::speaking(&self.config.tls, HANDSHAKE_TIMEOUT, &["h2"]);
+        let acceptor = acceptor.context("`grpc.tls` cannot be used")?;
+        let shaken = listener.map(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let shaken = acceptor.accept(stream?).await;
+                Ok(shaken.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok())
+            }
+        });
+        let open = shaken.buffer_unordered(HANDSHAKES);
+        Ok(open.filter_map(|shaken| async move { shaken.transpose() }).boxed())
     }
 
     fn transport(&self) -> tonic::transport::Server {

@@ -76,6 +76,15 @@ impl Stream {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the other side has chosen HTTP/2 in its handshake.
+    #[must_use]
+    pub fn speaks_h2(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
+
     /// Whether the other side has proved itself by a certificate that was asked of it.
     #[must_use]
     pub fn is_verified(&self) -> bool {

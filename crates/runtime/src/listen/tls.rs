@@ -1,7 +1,14 @@
 //! TLS with rustls: who we are, whom we believe.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -91,12 +98,30 @@ impl TlsConfig {
     }
 }
 
+/// How often the files of a server are looked at: as long after a renewal the old certificate is still shown.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The server's side of a handshake. Cheap to clone.
+///
+/// A certificate that is renewed on the disk is shown to the connections that come after it, without a restart. One
+/// that cannot be used is not: the old one stays, and the log says why.
 #[derive(Clone)]
 pub struct Acceptor {
-    tls: TlsAcceptor,
+    config: Arc<TlsConfig>,
+    protocols: Arc<[Vec<u8>]>,
+    loaded: Arc<Mutex<Loaded>>,
     timeout: Duration,
 }
+
+struct Loaded {
+    tls: TlsAcceptor,
+    /// What the files were like when they were read last.
+    files: Vec<Option<FileState>>,
+    looked_at: Instant,
+}
+
+/// A file that was changed differs in one of these.
+type FileState = (u64, u64, Option<SystemTime>);
 
 impl Acceptor {
     /// Reads the files.
@@ -104,23 +129,20 @@ impl Acceptor {
     /// # Errors
     /// [`TlsError`], which names the setting or the file.
     pub fn new(config: &TlsConfig, timeout: Duration) -> Result<Self> {
-        let why = "a server shows a certificate";
-        let (chain, key) = config.identity()?.ok_or(TlsError::Missing { setting: "cert", why })?;
-        let unfit = |error: &dyn std::fmt::Display| TlsError::Unfit(error.to_string());
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unfit(&error))?;
-        let builder = match &config.ca {
-            None => builder.with_no_client_auth(),
-            Some(ca) => {
-                let provider = Arc::new(ring::default_provider());
-                let roots = TlsConfig::believed(ca)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|error| unfit(&error))?)
-            }
-        };
-        let config = builder.with_single_cert(chain, key).map_err(|error| unfit(&error))?;
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), timeout })
+        Self::speaking(config, timeout, &[])
+    }
+
+    /// The same for clients that choose one of these protocols (ALPN), the best first.
+    ///
+    /// # Errors
+    /// [`TlsError`], which names the setting or the file.
+    pub fn speaking(config: &TlsConfig, timeout: Duration, protocols: &[&str]) -> Result<Self> {
+        let protocols: Arc<[Vec<u8>]> = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        // First this: what is written in between is read again.
+        let files = files(config);
+        let tls = load(config, &protocols)?;
+        let loaded = Arc::new(Mutex::new(Loaded { tls, files, looked_at: Instant::now() }));
+        Ok(Self { config: Arc::new(config.clone()), protocols, loaded, timeout })
     }
 
     /// Shakes hands over a connection that was accepted; one over a unix socket stays as it is.
@@ -129,10 +151,63 @@ impl Acceptor {
     /// When the client speaks no TLS, shows no certificate that is believed, or dawdles.
     pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
         let Stream::Tcp(stream) = stream else { return Ok(stream) };
-        let shaken = tokio::time::timeout(self.timeout, self.tls.accept(stream)).await;
+        let tls = self.current();
+        let shaken = tokio::time::timeout(self.timeout, tls.accept(stream)).await;
         let shaken = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Stream::Tls(Box::new(TlsStream::Server(shaken))))
     }
+
+    /// What is on the disk, as far as it can be used.
+    fn current(&self) -> TlsAcceptor {
+        let mut loaded = self.loaded.lock();
+        if loaded.looked_at.elapsed() < LOOK_EVERY {
+            return loaded.tls.clone();
+        }
+        loaded.looked_at = Instant::now();
+        let files = files(&self.config);
+        if files != loaded.files {
+            match load(&self.config, &self.protocols) {
+                Ok(tls) => {
+                    tracing::info!(cert = ?self.config.cert, "shows the renewed certificate");
+                    loaded.tls = tls;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the renewed certificate cannot be used, the old one stays")
+                }
+            }
+            loaded.files = files;
+        }
+        loaded.tls.clone()
+    }
+}
+
+fn files(config: &TlsConfig) -> Vec<Option<FileState>> {
+    let state = |path: &PathBuf| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.ino(), file.len(), file.modified().ok()))
+    };
+    [&config.ca, &config.cert, &config.key].map(|path| path.as_ref().and_then(state)).to_vec()
+}
+
+fn load(config: &TlsConfig, protocols: &[Vec<u8>]) -> Result<TlsAcceptor> {
+    let why = "a server shows a certificate";
+    let (chain, key) = config.identity()?.ok_or(TlsError::Missing { setting: "cert", why })?;
+    let unfit = |error: &dyn std::fmt::Display| TlsError::Unfit(error.to_string());
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unfit(&error))?;
+    let builder = match &config.ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let provider = Arc::new(ring::default_provider());
+            let roots = TlsConfig::believed(ca)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| unfit(&error))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| unfit(&error))?;
+    config.alpn_protocols = protocols.to_vec();
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// The client's side: connects to any address. Cheap to clone.

@@ -6,6 +6,7 @@
 --   r it has a retention of its own           f its log is full
 --   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
 --   b its bytes are counted, for its context has a budget
+--   w its log is followed
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100

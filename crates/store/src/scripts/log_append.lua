@@ -29,4 +29,5 @@ if has(job[4], 'b') then
   call('HINCRBY', BYTES, context, bytes - (job[3] or 0))
 end
 if not has(job[4], 'l') then mark(key, 'l') end
+if has(job[4], 'w') then call('XADD', LOG_EVENTS, 'MAXLEN', '~', LOG_EVENTS_KEPT, '*', 'id', ARGV[1]) end
 return full

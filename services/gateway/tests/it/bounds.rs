@@ -165,3 +165,27 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     tokio::time::timeout(PATIENCE, hung_up).await.expect("the server hangs up");
     let _: Vec<String> = node.http().request("list_jobs", rpc_params![]).await.unwrap();
 }
+
+#[tokio::test]
+async fn calls_over_the_pace_of_a_caller_are_refused_and_say_when_to_come_back() {
+    let node = Node::with(|config| {
+        config.limits.max_calls_per_second = 1;
+        config.limits.max_calls_burst = 3;
+    })
+    .await;
+    let (ws, http) = (node.ws().await, node.http());
+    let mut refused = Vec::new();
+    // The bucket is the address's, whichever way the calls come; a slow machine gets some tokens more in between.
+    for _ in 0..200 {
+        for answer in [
+            ws.request::<String, _>("whoami", rpc_params![]).await,
+            http.request::<String, _>("whoami", rpc_params![]).await,
+        ] {
+            refused.extend(answer.err());
+        }
+    }
+    assert!(refused.len() > 200, "{}", refused.len());
+    let (code, data) = call_error(refused.swap_remove(0));
+    assert_eq!((code, data["reason"].as_str()), (-32040, Some("TOO_MANY_REQUESTS")));
+    assert!((1..=1_000).contains(&data["retry_after_ms"].as_u64().unwrap()), "{data}");
+}

@@ -4,3 +4,4 @@ mod bounds;
 mod calls;
 mod node;
 mod places;
+mod tls;

@@ -8,7 +8,7 @@ use hero_domain::{ApiError, Caller, Reason};
 use hero_jsonrpc::{Options, Wire, module};
 use hero_proto::{Calls, GrpcPorts};
 use hero_runtime::{
-    Address, ChannelConfig, Listener, Shutdown, grpc,
+    Address, ChannelConfig, GrpcConfig, Listener, Shutdown, grpc,
     listen::{Acceptor, Connector, Peers, Stream, accept},
 };
 
@@ -53,9 +53,15 @@ impl Face {
     }
 
     /// Serves until the shutdown. The ports are this supervisor's own, over gRPC like everybody's.
-    pub(crate) async fn serve(self, supervisor: Address, shutdown: Shutdown) -> anyhow::Result<()> {
-        let channel = grpc::channel(&supervisor, &ChannelConfig::default());
-        let ports = GrpcPorts::new(channel, &Calls::default());
+    pub(crate) async fn serve(
+        self,
+        supervisor: Address,
+        own: GrpcConfig,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<()> {
+        let calls = Calls::default().with_token(own.token.expose());
+        let channel = ChannelConfig { tls: own.tls, ..ChannelConfig::default() };
+        let ports = GrpcPorts::new(grpc::channel(&supervisor, &channel), &calls);
         // A job that is not here was looked for here: asking an explorer again would go in circles.
         let max_output_bytes = self.config.wire.max_response_bytes as usize;
         let options = Options { follows_jobs: false, max_output_bytes, ..Options::default() };

@@ -2,6 +2,7 @@
 //! takes jobs and ends them.
 
 mod contract;
+mod feeds;
 mod node;
 mod outage;
 mod places;

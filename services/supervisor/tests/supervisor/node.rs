@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hero_domain::{Caller, CircleKey, Job, JobId, NewJob, Scope, ScriptType, ports::Jobs as _};
-use hero_proto::{GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
+use hero_proto::{GrpcCircles, GrpcJobs, GrpcKeys, GrpcRunners, GrpcSchedules};
 use hero_redis::RedisConfig;
 use hero_runtime::{
     Address, ChannelConfig, Chassis as _, Context, DrainConfig, Health, Service as _, Shutdown,
@@ -128,6 +128,10 @@ impl Node {
             set(config);
         })
         .await
+    }
+
+    pub(crate) fn circles(&self) -> GrpcCircles {
+        GrpcCircles::with_calls(self.channel.clone(), hero_proto::Calls::default())
     }
 
     pub(crate) fn keys(&self) -> GrpcKeys {
