@@ -2,6 +2,7 @@
 
 mod attacks;
 mod authorization;
+mod bus;
 mod circles;
 mod jobs;
 mod launcher;
