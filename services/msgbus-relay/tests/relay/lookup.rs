@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt as _;
 use hero_msgbus_relay::{
     key::{Key, KeyType},
     message::Message,
@@ -91,10 +92,18 @@ impl Directory {
         Some(format!(r#"{{"id":{id},"account":"0x{account}","address":"{address}","more":null}}"#))
     }
 
-    /// Twins 1 to 3, as their relays will have them.
+    /// The twins of a bus, with where they are.
     fn enter(&self, bus: &Bus) {
         for twin in &bus.twins {
             self.put(u32::try_from(twin.id).unwrap(), &hex::encode(twin.key.public()), &twin.address);
+        }
+    }
+
+    /// The twins that a bus will have, before anybody knows where they are.
+    fn expect(&self, count: u32) {
+        for id in 1..=count {
+            let kind = [KeyType::Ed25519, KeyType::Sr25519][id as usize % 2];
+            self.put(id, &hex::encode(Key::from_secret(kind, &seed(id.into())).unwrap().public()), "-");
         }
     }
 
@@ -112,10 +121,7 @@ async fn a_web_service_says_who_twins_are_and_is_asked_once() {
     let directory = Directory::default();
     let url = directory.serve(None).await;
     // The relay finds its own id by the account of its key.
-    for id in 1..=2_u32 {
-        let kind = [KeyType::Ed25519, KeyType::Sr25519][id as usize % 2];
-        directory.put(id, &hex::encode(Key::from_secret(kind, &seed(id.into())).unwrap().public()), "-");
-    }
+    directory.expect(2);
     let bus = Bus::start_with(2, |config| {
         (config.substrate, config.twin) = (url.clone(), 0);
         config.twins.missing_ms = config.twins.cache_ms;
@@ -173,6 +179,7 @@ async fn a_web_service_that_is_away_costs_no_message() {
 async fn an_address_that_does_not_answer_any_more_is_looked_up_again() {
     let directory = Directory::default();
     let url = directory.serve(None).await;
+    directory.expect(2);
     let bus = Bus::start_with(2, |config| {
         config.substrate = url.clone();
         config.send.longest_pause_ms = 200;
