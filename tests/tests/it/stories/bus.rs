@@ -72,7 +72,13 @@ async fn twins_find_each_other_in_the_registry_and_run_jobs_over_the_bus_in_one_
         assert!(process.exit().await.success(), "{}", process.said());
     }
     // Nothing on the wire carries a trace, and yet both sides tell of the same one; another request has another.
-    let steps = ["send hero.rpc", "receive hero.rpc", "answer hero.rpc", "run_job"];
+    let steps = [
+        "send hero.rpc",
+        "receive hero.rpc",
+        "hero.job.v1.JobService/RunJob",
+        "process osis",
+        "answer hero.rpc",
+    ];
     let traces = traces(&mut spans, &steps).await;
     let of =
         |name: &str| traces.iter().filter(|(found, _)| found == name).map(|(_, id)| id).collect::<Vec<_>>();
