@@ -220,15 +220,17 @@ def test_the_bridge_the_explorer_and_the_relay_get_what_their_sections_say():
     assert relay["rpc"] == {"supervisor": supervisor, "admin": [1], "user": [8, 9]}
     bridge = settings["mycelium-bridge"]
     assert (bridge["mycelium_url"], bridge["topic"], bridge["supervisor"]) == ("http://10.0.0.9:8990", "hero.rpc", supervisor)
+    assert settings["explorer"]["mycelium_bridge"] == "tcp://demo-hero-mycelium-bridge:8084"
     assert settings["explorer"]["tcp"] == "tcp://0.0.0.0:9002"
     gateway = settings["gateway"]
     assert gateway["explorer"] == "tcp://demo-hero-explorer:8083"
     assert gateway["msgbus_relay"] == "tcp://demo-hero-msgbus-relay:8085"
+    assert gateway["mycelium_bridge"] == "tcp://demo-hero-mycelium-bridge:8084"
     (twins,) = [found for found in of_kind(manifests, "Service") if name(found).endswith("msgbus-relay-twins")]
     assert twins["spec"]["type"] == "LoadBalancer" and twins["spec"]["ports"][0]["targetPort"] == "http"
     plain = render({})[0]
     (gateway,) = [found for found in of_kind(plain, "Deployment") if component(found) == "gateway"]
-    assert not {"explorer", "msgbus_relay"} & set(settings_of(plain, gateway))
+    assert not {"explorer", "msgbus_relay", "mycelium_bridge"} & set(settings_of(plain, gateway))
 
 
 def test_what_scripts_leave_behind_is_reaped():

@@ -77,6 +77,9 @@ insecure_no_auth: {{ not $root.auth.enabled }}
 {{- if $root.explorer.enabled }}
 explorer: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "explorer") }}:8083
 {{- end }}
+{{- if $root.myceliumBridge.enabled }}
+mycelium_bridge: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "mycelium-bridge") }}:8084
+{{- end }}
 {{- if $root.msgbusRelay.enabled }}
 msgbus_relay: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "msgbus-relay") }}:8085
 {{- end }}
@@ -102,7 +105,11 @@ listen: {{ $listen }}
 {{- if $values.tcp.enabled }}
 tcp: tcp://0.0.0.0:{{ $values.tcp.port | int64 }}
 {{- end }}
+{{- if $root.myceliumBridge.enabled }}
+mycelium_bridge: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "mycelium-bridge") }}:8084
+{{- end }}
 {{- else if eq $facts.service "mycelium-bridge" }}
+listen: {{ $listen }}
 mycelium_url: {{ $values.myceliumUrl | quote }}
 topic: {{ $values.topic | quote }}
 supervisor: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081

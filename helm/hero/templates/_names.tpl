@@ -42,7 +42,7 @@ runner
   "gateway" (dict "service" "gateway" "ports" (dict "http" 8080 "admin" 9080))
   "supervisor" (dict "service" "supervisor" "ports" (dict "grpc" 8081 "admin" 9081) "redis" true "auth" true)
   "explorer" (dict "service" "explorer" "ports" (dict "grpc" 8083 "admin" 9083) "redis" true)
-  "mycelium-bridge" (dict "service" "mycelium-bridge" "ports" (dict "admin" 9084) "redis" true)
+  "mycelium-bridge" (dict "service" "mycelium-bridge" "ports" (dict "grpc" 8084 "admin" 9084) "redis" true)
   "msgbus-relay" (dict "service" "msgbus-relay" "ports" (dict "grpc" 8085 "http" 8051 "admin" 9085) "redis" true)
   "launcher" (dict "service" "launcher" "ports" (dict "http" 8080 "admin" 9080) "redis" true "auth" true)
 -}}

@@ -2,6 +2,7 @@
 {{- define "hero.edges" -}}
 - {from: gateway, to: supervisor, port: 8081}
 - {from: gateway, to: explorer, port: 8083}
+- {from: gateway, to: mycelium-bridge, port: 8084}
 - {from: gateway, to: msgbus-relay, port: 8085}
 - {from: mycelium-bridge, to: supervisor, port: 8081}
 - {from: mycelium-bridge, to: redis, port: 6379}
@@ -11,6 +12,7 @@
 - {from: supervisor, to: explorer, port: 8083}
 - {from: supervisor, to: redis, port: 6379}
 - {from: explorer, to: supervisor, port: 8081}
+- {from: explorer, to: mycelium-bridge, port: 8084}
 - {from: explorer, to: redis, port: 6379}
 - {from: runner, to: redis, port: 6379}
 - {from: launcher, to: redis, port: 6379}
