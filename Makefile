@@ -52,8 +52,9 @@ endif
 chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart, the alerts and the dashboards
 	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider tests/helm tests/observability
 
+# With the tests' own features (those of their dependencies), so that what `make test` has built is not built again.
 images: setup ## build the binaries and lay them out for the images (PROFILE=release for real ones)
-	$(CARGO) build --locked --profile $(PROFILE) --workspace --bins
+	$(CARGO) build --locked --profile $(PROFILE) --workspace --bins $(if $(filter dev,$(PROFILE)),--test it)
 	@rm -rf target/images && mkdir -p target/images
 	@for service in $$(ls services); do \
 		strip -o target/images/$$service target/$(OUT)/$$service || exit 1; \

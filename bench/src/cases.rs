@@ -1,6 +1,7 @@
 //! The measurements, in the order in which they run. Each starts a fresh node, so that none inherits another's
 //! backlog, and ends it before the next begins.
 
+mod bus;
 mod end_to_end;
 mod enqueue;
 mod exchange;
@@ -84,6 +85,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.wants(Case::Overlay) {
         overlay::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Bus) {
+        bus::measure(&mut bench).await?;
     }
     say("");
     say(bench.report.table().trim_end());

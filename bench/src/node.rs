@@ -51,6 +51,7 @@ impl Binaries {
             "hero-launcher",
             "hero-explorer",
             "hero-mycelium-bridge",
+            "hero-msgbus-relay",
         ] {
             cargo.args(["-p", package]);
         }

@@ -51,6 +51,8 @@ pub(crate) enum Case {
     Explorer,
     /// Calls through the Mycelium bridge, before a made-up daemon.
     Overlay,
+    /// Two relays of the message bus, beside the same programs over one Redis.
+    Bus,
 }
 
 /// What to measure, and how large.
@@ -111,6 +113,10 @@ pub(crate) struct Sizes {
     pub(crate) idle_s: u64,
     pub(crate) nodes: usize,
     pub(crate) nodes_s: u64,
+    /// Requests over the bus, many at a time; one at a time; with a large payload.
+    pub(crate) bus: usize,
+    pub(crate) bus_one: usize,
+    pub(crate) bus_large: usize,
 }
 
 impl Options {
@@ -136,6 +142,9 @@ impl Options {
                 idle_s: 1,
                 nodes: 200,
                 nodes_s: 3,
+                bus: 400,
+                bus_one: 50,
+                bus_large: 50,
             }
         } else {
             Sizes {
@@ -154,6 +163,9 @@ impl Options {
                 idle_s: 10,
                 nodes: 10_000,
                 nodes_s: 300,
+                bus: 100_000,
+                bus_one: 5_000,
+                bus_large: 5_000,
             }
         };
         if let Some(jobs) = self.jobs {

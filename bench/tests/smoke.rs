@@ -42,10 +42,19 @@ fn a_quick_run_measures_everything() {
         "overlay.bridge.1.p50",
         "overlay.rate",
         "overlay.idle.calls",
+        "bus.straight.16.rate",
+        "bus.16.rate",
+        "bus.1.p50",
+        "bus.64k.16.rate",
+        "bus.dead.16.p99",
     ] {
         let figure = figures.iter().find(|figure| figure["name"] == name);
         let value = figure.and_then(|figure| figure["value"].as_f64());
         assert!(value.is_some_and(|value| value > 0.0), "{name} is {value:?} in\n{printed}");
+    }
+    for name in ["bus.lost", "bus.doubled", "bus.left_behind"] {
+        let figure = figures.iter().find(|figure| figure["name"] == name);
+        assert_eq!(figure.and_then(|figure| figure["value"].as_f64()), Some(0.0), "{name} in\n{printed}");
     }
     let compared = figures.iter().find(|figure| figure["name"] == "end_to_end.rate").unwrap();
     assert_eq!(compared["floor"], "floor.redis.jobs");

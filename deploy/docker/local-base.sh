@@ -21,9 +21,9 @@ add_user() {
   echo "hero:x:65532:" >>"$1/etc/group"
 }
 
-import() { # root, name
+import() { # root, name, user
   tar -C "$1" --sort=name --mtime=@0 -c . | "$DOCKER" import \
-    --change 'USER 65532:65532' --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+    --change "USER ${3:-65532:65532}" --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
     - "$2:$SUITE" >/dev/null
   echo "made $2:$SUITE"
 }
@@ -68,5 +68,6 @@ rm -rf "$WORK/python"
 
 debian "$WORK/redis" redis-server
 mkdir -p "$WORK/redis/data"
-chown 65532:65532 "$WORK/redis/data"
-import "$WORK/redis" hero-local/redis
+# The number of the user in the official image.
+chown 999:999 "$WORK/redis/data"
+import "$WORK/redis" hero-local/redis 999:999

@@ -48,7 +48,7 @@ DASHBOARDS = {
         ("Open files", "short", [(f"process_unix_file_descriptor_count{{{GATEWAY}}}", "{{instance}}")]),
     ]),
     "bus-and-overlay": ("Hero: nodes, bus and overlay", [
-        ("Silence of a node", "s", [("time() - hero_node_last_seen_seconds", "{{instance}}")]),
+        ("Nodes by their state", "short", [("max by (hero_node_state) (hero_nodes)", "{{hero_node_state}}")]),
         ("Calls of the explorer, bridge and relay", "ops", [(f'sum by (job, rpc_method) (rate({CALLS}_count{{job=~".*(explorer|bridge|relay).*"}}[5m]))', "{{job}} {{rpc_method}}")]),
         ("How long they take", "s", quantiles(CALLS, "job", 'job=~".*(explorer|bridge|relay).*"')),
         ("Messages of the bus in a second", "ops", [("sum by (kind) (rate(hero_bus_messages_total[5m]))", "{{kind}}")]),

@@ -23,6 +23,8 @@ for service in services/*/; do
     exit 1
   fi
 done
+# The name that the unit and the programs of the bus know.
+ln -s hero-msgbus-relay "$bin/msgbusd"
 if [ -d cli ]; then strip -o "$bin/hero" "$binaries/hero"; fi
 cp deploy/systemd/*.service "$units/"
 cp -r docs/*.md docs/errors LICENSE README.md "$docs/"

@@ -15,7 +15,12 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = "hero-e2e"
 PORT, PORT_B = 18080, 18180
-SERVICES = ["supervisor", "gateway", "runner", "runner-python", "launcher", "msgbus-relay"]
+SERVICES = [
+    "supervisor", "gateway", "explorer", "runner", "runner-python", "launcher", "msgbus-relay", "mycelium-bridge"
+]  # fmt: skip
+# What runs when the compose file is brought up, and how many runners that are.
+RUNNING = ["gateway", "supervisor", "explorer", "runner-osis", "runner-python", "runner-sal", "msgbus-relay"]
+RUNNERS = 3
 BASES = {"BASE_IMAGE": "hero-local/base:bookworm", "PYTHON_IMAGE": "hero-local/python:bookworm"}
 ENVIRONMENT = {
     **os.environ,
@@ -142,7 +147,7 @@ def alive_runners(port=PORT):
     return [runner for runner in call("list_runners", port=port, timeout=5) if runner["state"] == "alive"]
 
 
-def ready(port=PORT, runners=2):
+def ready(port=PORT, runners=RUNNERS):
     """Waits until jobs run: the gateway answers, and so many runners are alive."""
     eventually("the gateway answers and runners are alive", lambda: len(alive_runners(port)) >= runners, 90)
 

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("up")
 
 
 @pytest.mark.parametrize(
-    ("script", "script_type", "output"), [("40 + 2", "OSIS", "42"), ("print(6 * 7)", "Python", "42\n")]
+    ("script", "script_type", "output"),
+    [("40 + 2", "OSIS", "42"), ("print(6 * 7)", "Python", "42\n"), ('name_fix("Forty Two")', "SAL", "forty_two")],
 )
 def test_each_script_type_runs(script, script_type, output):
     assert call("run_job", script, script_type) == output

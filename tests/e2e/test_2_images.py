@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from stack import ROOT, SERVICES, compose, containers, docker, eventually, run
+from stack import ROOT, RUNNING, SERVICES, compose, containers, docker, eventually, run
 
 pytestmark = pytest.mark.usefixtures("up")
-CONTAINERS = ["gateway", "supervisor", "runner-osis", "runner-python"]
+CONTAINERS = RUNNING
+PUBLISHED = {"gateway", "msgbus-relay"}
 MIB = 1 << 20
 # Of the image; the binary is stripped, and an optimised one is smaller.
 MOST_BYTES = {"runner-python": 400 * MIB, "launcher": 400 * MIB}
@@ -51,16 +52,23 @@ def test_a_container_says_that_it_is_healthy(service):
         )
 
 
+def test_what_scripts_leave_behind_is_reaped():
+    for service in ("runner-osis", "runner-python", "runner-sal"):
+        for container in json.loads(docker("inspect", *containers(service))):
+            assert container["HostConfig"]["Init"] is True
+
+
 def test_ports_are_published_on_loopback_only():
     for service in [*CONTAINERS, "redis"]:
         for container in json.loads(docker("inspect", *containers(service))):
             published = [port for ports in container["NetworkSettings"]["Ports"].values() for port in ports or []]
-            assert bool(published) == (service == "gateway")
+            assert bool(published) == (service in PUBLISHED)
             assert {port["HostIp"] for port in published} <= {"127.0.0.1"}
 
 
 def test_every_variant_of_the_compose_file_can_be_read():
-    profiles = ([], ["--profile", "two-nodes"], ["--profile", "observability"], ["--profile", "bus"])
+    names = ("two-nodes", "observability", "mycelium", "mycelium-daemon")
+    profiles = ([], *(["--profile", profile] for profile in names))
     for flags in (*profiles, ["-f", "docker-compose.yml", "-f", "deploy/docker/secrets.yml"]):
         assert "hero-gateway" in compose(*flags, "config")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stack import Load, PROJECT, alive_runners, call, compose, containers, docker, eventually, finished, ready, submit
+from stack import RUNNERS, RUNNING, Load, PROJECT, alive_runners, call, compose, containers, docker, eventually, finished, ready, submit
 
 pytestmark = pytest.mark.usefixtures("up")
 
 
-@pytest.mark.parametrize("service", ["gateway", "supervisor", "runner-osis", "runner-python", "redis"])
+@pytest.mark.parametrize("service", [*RUNNING, "redis"])
 def test_a_container_is_killed_under_load_and_nothing_is_lost(service):
     with Load() as load:
         load.grows()
@@ -22,7 +22,7 @@ def test_a_container_is_killed_under_load_and_nothing_is_lost(service):
 
 def test_a_runner_that_is_cut_off_the_network_loses_its_job_to_another():
     compose("up", "-d", "--no-build", "--scale", "runner-python=2", "runner-python")
-    ready(runners=3)
+    ready(runners=RUNNERS + 1)
     job = submit("import time\nprint('begun', flush=True)\ntime.sleep(8)\nprint('done')", "Python")
     runner = eventually("it runs", lambda: call("get_job", job)["runner_id"])
     (victim,) = [each for each in containers("runner-python") if runner.startswith(each[:12])]
@@ -31,7 +31,7 @@ def test_a_runner_that_is_cut_off_the_network_loses_its_job_to_another():
     assert ended["status"] == "Finished" and ended["output"].endswith("done\n")
     assert ended["attempt"] == 2 and ended["runner_id"] != runner
     docker("network", "connect", f"{PROJECT}_default", victim)
-    ready(runners=3)
+    ready(runners=RUNNERS + 1)
     compose("up", "-d", "--no-build", "--scale", "runner-python=1", "runner-python")
 
 
@@ -48,7 +48,7 @@ def test_a_supervisor_that_is_cut_off_is_replaced_by_the_other():
 def test_a_rolling_restart_of_everything_loses_nothing():
     with Load() as load:
         load.grows()
-        for service in ("runner-osis", "runner-python", "supervisor", "gateway", "redis"):
+        for service in (*RUNNING, "redis"):
             for container in containers(service):
                 docker("restart", "-t", "30", container)
                 load.grows(10)

@@ -1,10 +1,10 @@
-"""Backup and restore of the job store, as docs/operations.md has it; and two nodes side by side."""
+"""Backup and restore of the job store, as docs/operations.md has it."""
 
 import time
 
 import pytest
 
-from stack import PORT_B, PROJECT, CallError, call, compose, containers, docker, eventually, finished, ready, submit
+from stack import PROJECT, RUNNING, call, compose, containers, docker, eventually, finished, ready, submit
 
 pytestmark = pytest.mark.usefixtures("up")
 
@@ -30,7 +30,7 @@ def test_a_backup_brings_every_job_back(tmp_path):
     # The loss: everything is gone.
     lost = submit('"made after the backup"')
     finished(lost)
-    compose("stop", "supervisor", "runner-osis", "runner-python", "redis")
+    compose("stop", *RUNNING, "redis")
     compose("rm", "-f", "redis")
     docker("volume", "rm", f"{PROJECT}_redis-data")
     # The restore: the snapshot is loaded by a Redis without an append-only file, which then begins one.
@@ -53,13 +53,3 @@ def test_a_backup_brings_every_job_back(tmp_path):
     call("start_job", waits)
     assert finished(waits)["output"] == "later"
 
-
-def test_a_second_node_has_its_own_jobs():
-    compose("--profile", "two-nodes", "up", "-d", "--no-build")
-    ready(PORT_B, runners=1)
-    job = submit("print('on b')", "Python", port=PORT_B)
-    assert finished(job, port=PORT_B)["output"] == "on b\n"
-    assert call("run_job", "1", "OSIS") == "1"
-    with pytest.raises(CallError, match="JOB_NOT_FOUND"):
-        call("get_job", job)
-    compose("--profile", "two-nodes", "rm", "-sf", "gateway-b", "supervisor-b", "runner-b", "redis-b")

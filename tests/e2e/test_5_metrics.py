@@ -15,10 +15,14 @@ pytestmark = [
     pytest.mark.usefixtures("up"),
     pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus comes from Debian's packages"),
 ]
-ADMIN = {"gateway": 9080, "supervisor": 9081, "runner-osis": 9082, "runner-python": 9082}
+ADMIN = {
+    "gateway": 9080, "supervisor": 9081, "runner-osis": 9082, "runner-python": 9082, "runner-sal": 9082, "explorer": 9083,
+    "msgbus-relay": 9085,
+}  # fmt: skip
+PROCESSES = len(ADMIN) + 1  # two supervisors
 PORT = 19090
-# Need what a short and peaceful run does not have: faults, limits met, nodes.
-QUIET = ("hero_limit_refused", "hero_store_swept", "hero_task_restarts", "hero_node_last_seen", "hero_bus", "explorer", "hero:queue_wait")
+# Need what a short and peaceful run does not have: faults, limits met, an overlay.
+QUIET = ("hero_limit_refused", "hero_store_swept", "hero_task_restarts", "hero_overlay", "hero:queue_wait")
 
 
 def query(text):
@@ -35,7 +39,7 @@ def prometheus(tmp_path_factory):
             docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
             for container in containers(service)
         ]
-        job = f"hero-{service.partition('-')[0]}"
+        job = "hero-runner" if service.startswith("runner") else f"hero-{service}"
         targets.append({"targets": [f"{address}:{port}" for address in addresses], "labels": {"job": job}})
     folder = tmp_path_factory.mktemp("prometheus")
     settings = {
@@ -47,7 +51,7 @@ def prometheus(tmp_path_factory):
     flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{PORT}"]
     with subprocess.Popen(["prometheus", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            eventually("every process is scraped", lambda: len(query("up == 1")) == 5)
+            eventually("every process is scraped", lambda: len(query("up == 1")) == PROCESSES)
             yield process
         finally:
             process.terminate()
@@ -66,6 +70,7 @@ def test_the_dashboards_show_data(prometheus):
 
     def silent():
         call("run_job", "1", "OSIS")
+        call("bus_call", [1], "nobody", "", None, 1)
         with pytest.raises(CallError, match="SCRIPT_FAILED"):
             call("run_job", "throw 1", "OSIS")
         return [text for _, text in asked if not query(text)]

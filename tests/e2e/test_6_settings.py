@@ -1,5 +1,7 @@
-"""The settings that the chart makes, read by the very services: an unknown key would end them with 64."""
+"""The settings that the chart makes, read by the very services: an unknown key would end them with 64; and the units
+for a bare machine, read by systemd."""
 
+import shutil
 import sys
 
 import pytest
@@ -31,3 +33,19 @@ def test_the_services_take_the_settings_of_the_chart(case, tmp_path):
         assert run(str(binary), "--config", str(settings), "--check-config") == "the configuration can be used"
         checked += 1
     assert checked >= (1 if "launcher" in case.stem else 4)
+    if "everything" in case.stem:
+        assert checked >= 8
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+def test_systemd_takes_the_units(tmp_path):
+    images = ROOT / "target" / "images"
+    units = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+    assert len(units) == 6
+    for unit in units:
+        # With the binaries where they are here.
+        text = unit.read_text(encoding="utf-8").replace("=/usr/bin/hero-", f"={images}/")
+        text = text.replace("ExecStart=msgbusd ", f"ExecStart={images}/msgbus-relay ")
+        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    told = run("systemd-analyze", "verify", *[str(tmp_path / unit.name) for unit in units], check=False)
+    assert not [line for line in told.splitlines() if any(unit.name in line for unit in units)], told

@@ -210,6 +210,34 @@ def test_settings_arrive_whole_and_numbers_stay_whole():
     assert settings["supervisor"] == "tcp://demo-hero-supervisor:8081"
 
 
+def test_the_bridge_the_explorer_and_the_relay_get_what_their_sections_say():
+    manifests = manifests_of("everything-on-values")
+    deployments = {component(found): found for found in of_kind(manifests, "Deployment")}
+    settings = {which: settings_of(manifests, found) for which, found in deployments.items()}
+    supervisor, relay = "tcp://demo-hero-supervisor:8081", settings["msgbus-relay"]
+    assert (relay["listen"], relay["grpc_listen"]) == ("tcp://0.0.0.0:8051", "tcp://0.0.0.0:8085")
+    assert (relay["twin"], relay["key_type"]) == (7, "ed25519")
+    assert relay["rpc"] == {"supervisor": supervisor, "admin": [1], "user": [8, 9]}
+    bridge = settings["mycelium-bridge"]
+    assert (bridge["mycelium_url"], bridge["topic"], bridge["supervisor"]) == ("http://10.0.0.9:8990", "hero.rpc", supervisor)
+    assert settings["explorer"]["mycelium_bridge"] == "tcp://demo-hero-mycelium-bridge:8084"
+    assert settings["explorer"]["tcp"] == "tcp://0.0.0.0:9002"
+    gateway = settings["gateway"]
+    assert gateway["explorer"] == "tcp://demo-hero-explorer:8083"
+    assert gateway["msgbus_relay"] == "tcp://demo-hero-msgbus-relay:8085"
+    assert gateway["mycelium_bridge"] == "tcp://demo-hero-mycelium-bridge:8084"
+    (twins,) = [found for found in of_kind(manifests, "Service") if name(found).endswith("msgbus-relay-twins")]
+    assert twins["spec"]["type"] == "LoadBalancer" and twins["spec"]["ports"][0]["targetPort"] == "http"
+    plain = render({})[0]
+    (gateway,) = [found for found in of_kind(plain, "Deployment") if component(found) == "gateway"]
+    assert not {"explorer", "msgbus_relay", "mycelium_bridge"} & set(settings_of(plain, gateway))
+
+
+def test_what_scripts_leave_behind_is_reaped():
+    for where, pod in services_pods(manifests_of("everything-on-values")):
+        assert pod["spec"].get("shareProcessNamespace", False) == ("runner" in where), where
+
+
 def test_a_change_of_settings_rolls_the_pods_that_have_them():
     def sums(values):
         return {
@@ -228,7 +256,9 @@ def test_secrets_are_mounted_files_and_stand_in_no_configmap(case):
         text = "\n".join(manifest["data"].values())
         assert not re.search(r"redis://[^\s\"]*@", text), name(manifest)
         for line in re.findall(r"^(?:admin|user|register) = .*$", text, re.M):
-            assert all(item.startswith("file:/etc/hero/auth/") for item in tomllib.loads(line).popitem()[1])
+            listed = tomllib.loads(line).popitem()[1]
+            # The relay lists twins, by their numbers.
+            assert all(isinstance(item, int) or item.startswith("file:/etc/hero/auth/") for item in listed)
     for secret in of_kind(manifests, "Secret"):
         kept = {**secret.get("data", {}), **secret.get("stringData", {})}
         others = [str(manifest) for manifest in manifests if manifest is not secret]

@@ -74,6 +74,20 @@ def test_the_page_of_metrics_is_made_from_the_names():
     assert len(list(catalogue.metrics())) > 15
 
 
+def test_every_metric_is_recorded_by_somebody():
+    made = (ROOT / "crates" / "telemetry" / "src" / "metrics.rs").read_text(encoding="utf-8")
+    code = [
+        path.read_text(encoding="utf-8")
+        for top in ("crates", "services")
+        for path in (ROOT / top).rglob("src/**/*.rs")
+        if path.name != "metrics.rs"
+    ]
+    fields = re.findall(r"^    pub (\w+): (?:Counter|Gauge|Histogram|UpDownCounter),", made, re.MULTILINE)
+    assert len(fields) > 10
+    for field in fields:
+        assert any(re.search(rf"\b{field}\b", text) for text in code), f"{field} is declared and never recorded"
+
+
 def test_the_dashboards_are_made_from_their_list():
     spec = importlib.util.spec_from_file_location("make", ROOT / "deploy" / "grafana" / "make.py")
     make = importlib.util.module_from_spec(spec)

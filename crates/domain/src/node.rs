@@ -65,6 +65,12 @@ pub struct Heartbeat {
     /// Its twin in the grid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin_id: Option<u64>,
+    /// The key that the twin signs messages of the bus with, 32 bytes in hex; empty: the node's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub twin_key: String,
+    /// Where the twin takes messages of the bus, such as `10.0.0.7:8051`; empty: where the node is called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub twin_address: String,
     /// When it started, in milliseconds since 1970; a later start is always a larger number.
     pub started_at_ms: u64,
     /// How many heartbeats it has made since: each has the next number.
@@ -140,6 +146,7 @@ impl Heartbeat {
             ("version", &self.version),
             ("overlay_ip", &self.overlay_ip),
             ("overlay_key", &self.overlay_key),
+            ("twin_address", &self.twin_address),
         ];
         let texts = texts.into_iter().chain(labels);
         let texts = texts.chain(self.addresses.iter().map(|address| ("addresses", address)));
@@ -147,6 +154,9 @@ impl Heartbeat {
             if text.len() > MOST_TEXT_BYTES || text.chars().any(char::is_control) {
                 return refuse(field, "has a text of more than 256 bytes, or one with control characters");
             }
+        }
+        if !self.twin_key.is_empty() && !is_key(&self.twin_key) {
+            return refuse("twin_key", "has 32 bytes, in hex");
         }
         if !(SHORTEST_INTERVAL_MS..=LONGEST_INTERVAL_MS).contains(&self.interval_ms) {
             return refuse("interval_ms", "must be 100 to 3600000");
@@ -174,8 +184,15 @@ impl Heartbeat {
         self.circles = keep(known.circles, std::mem::take(&mut self.circles), Vec::is_empty);
         self.labels = keep(known.labels, std::mem::take(&mut self.labels), BTreeMap::is_empty);
         self.twin_id = self.twin_id.or(known.twin_id);
+        self.twin_key = keep(known.twin_key, of(&mut self.twin_key), is_empty);
+        self.twin_address = keep(known.twin_address, of(&mut self.twin_address), is_empty);
         self.machine = keep(known.machine, self.machine, Machine::is_unknown);
     }
+}
+
+/// Whether a text is a key of 32 bytes in hex.
+fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A heartbeat as it came in: the signature is over the very bytes of `text`.
@@ -273,9 +290,22 @@ pub struct Node {
     pub first_seen: Timestamp,
     /// When it was heard of last.
     pub last_seen: Timestamp,
+    /// Since when it says that it is of this twin, and signs with that key; none: it has no twin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin_since: Option<Timestamp>,
     /// Its changes of state, the latest first; only where one node was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<NodeChange>,
+}
+
+impl Node {
+    /// The key that its twin signs with, in hex; none: it has no twin, or has never signed.
+    #[must_use]
+    pub fn twin_key(&self) -> Option<&str> {
+        self.beat.twin_id?;
+        let own = self.public_key.as_deref();
+        if self.beat.twin_key.is_empty() { own } else { Some(&self.beat.twin_key) }
+    }
 }
 
 /// The order of a list of nodes.
@@ -330,6 +360,12 @@ pub struct NodeFilter {
     /// Only nodes in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<NodeState>,
+    /// Only nodes of this twin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub twin_id: Option<u64>,
+    /// Only nodes whose twin signs with this key, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub twin_key: Option<String>,
     /// The order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort: Option<NodeSort>,
@@ -424,7 +460,13 @@ impl NodeFilter {
             && self.circle.as_ref().is_none_or(|wanted| beat.circles.contains(wanted))
             && self.free_slots.is_none_or(|wanted| beat.free_slots() >= wanted)
             && self.label.as_deref().is_none_or(|wanted| has_label(beat, wanted))
+            && self.twin_id.is_none_or(|wanted| beat.twin_id == Some(wanted))
+            && self.twin_key.as_deref().is_none_or(|wanted| is_same_key(node.twin_key(), wanted))
     }
+}
+
+fn is_same_key(key: Option<&str>, wanted: &str) -> bool {
+    key.is_some_and(|key| key.eq_ignore_ascii_case(wanted))
 }
 
 fn has_label(beat: &Heartbeat, wanted: &str) -> bool {
@@ -555,6 +597,7 @@ mod tests {
         assert_eq!(field(|beat| beat.name = "x".repeat(257)), "name");
         assert_eq!(field(|beat| beat.version = "a\nb".into()), "version");
         assert_eq!(field(|beat| beat.addresses = vec![String::new(); 65]), "addresses");
+        assert_eq!(field(|beat| beat.twin_key = "ab".into()), "twin_key");
         assert_eq!(field(|beat| beat.interval_ms = 1), "interval_ms");
         assert_eq!(field(|beat| beat.sent_at_ms = 1), "sent_at_ms");
     }

@@ -53,9 +53,7 @@ async fn metrics_have_the_names_of_the_conventions() {
     metrics().messages_sent.add(2, &Attributes::none());
     metrics().runner_busy.add(1, &Attributes::none());
     metrics().queue_depth.set(7, &Attributes::new(&[(names::SCRIPT_TYPE, "python")]));
-    metrics()
-        .job_transitions
-        .add(1, &Attributes::new(&[(names::FROM, "dispatched"), (names::TO, "started")]));
+    metrics().swept.add(1, &Attributes::new(&[(names::KIND, "promoted")]));
     let address = serve(&Context::detached()).await;
     let answer = ask(&address, "GET", "/metrics", "").await;
     assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
@@ -65,7 +63,7 @@ async fn metrics_have_the_names_of_the_conventions() {
         "messaging_client_sent_messages_total 2",
         "hero_runner_busy 1",
         r#"hero_job_queue_depth{hero_script_type="python"} 7"#,
-        r#"hero_job_transitions_total{from="dispatched",to="started"} 1"#,
+        r#"hero_store_swept_total{kind="promoted"} 1"#,
         "process_memory_usage_bytes ",
         "process_unix_file_descriptor_count ",
         "process_thread_count ",

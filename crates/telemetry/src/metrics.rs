@@ -87,28 +87,20 @@ impl Histogram {
 pub struct Metrics {
     /// See [`names::RPC_SERVER_DURATION`].
     pub rpc_server_duration: Histogram,
-    /// See [`names::RPC_CLIENT_DURATION`].
-    pub rpc_client_duration: Histogram,
     /// See [`names::MESSAGES_SENT`].
     pub messages_sent: Counter,
     /// See [`names::PROCESS_DURATION`].
     pub process_duration: Histogram,
-    /// See [`names::DB_DURATION`].
-    pub db_duration: Histogram,
     /// See [`names::QUEUE_DEPTH`].
     pub queue_depth: Gauge,
-    /// See [`names::JOB_TRANSITIONS`].
-    pub job_transitions: Counter,
-    /// See [`names::JOB_WAIT`].
-    pub job_wait: Histogram,
     /// See [`names::RUNNER_BUSY`].
     pub runner_busy: UpDownCounter,
     /// See [`names::RUNNER_SLOTS`].
     pub runner_slots: Gauge,
     /// See [`names::RUNNER_REFUSED`].
     pub runner_refused: Counter,
-    /// See [`names::NODE_LAST_SEEN`].
-    pub node_last_seen: Gauge,
+    /// See [`names::NODES`].
+    pub nodes: Gauge,
     /// See [`names::CONNECTIONS`].
     pub connections: UpDownCounter,
     /// See [`names::WAITERS`].
@@ -151,16 +143,9 @@ impl Metrics {
         };
         Self {
             rpc_server_duration: seconds(names::RPC_SERVER_DURATION, "How long a call took to answer"),
-            rpc_client_duration: seconds(
-                names::RPC_CLIENT_DURATION,
-                "How long a call to another service took",
-            ),
             messages_sent: counter(names::MESSAGES_SENT, "{message}", "Jobs put into a queue"),
             process_duration: seconds(names::PROCESS_DURATION, "How long a runner worked on a job"),
-            db_duration: seconds(names::DB_DURATION, "How long Redis took to answer"),
             queue_depth: gauge(names::QUEUE_DEPTH, "{job}", "Jobs that wait in a queue"),
-            job_transitions: counter(names::JOB_TRANSITIONS, "{transition}", "Changes of a job's status"),
-            job_wait: seconds(names::JOB_WAIT, "How long jobs waited in a queue"),
             runner_busy: up_down(names::RUNNER_BUSY, "{job}", "Jobs that a runner works on now"),
             runner_slots: gauge(names::RUNNER_SLOTS, "{job}", "Jobs that a runner can work on at once"),
             runner_refused: counter(
@@ -168,7 +153,7 @@ impl Metrics {
                 "{report}",
                 "Reports of attempts that others had taken over",
             ),
-            node_last_seen: gauge(names::NODE_LAST_SEEN, "s", "When a node was last heard of"),
+            nodes: gauge(names::NODES, "{node}", "Nodes that an explorer knows, by their state"),
             connections: up_down(names::CONNECTIONS, "{connection}", "Connections that are open"),
             waiters: up_down(names::WAITERS, "{caller}", "Callers that wait for a job to end"),
             limit_refused: counter(names::LIMIT_REFUSED, "{call}", "Calls refused by a limit"),

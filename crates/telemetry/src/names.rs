@@ -10,28 +10,20 @@ pub const SCOPE: &str = "hero";
 
 /// How long a call took on the side that answers it, in seconds.
 pub const RPC_SERVER_DURATION: &str = "rpc.server.call.duration";
-/// How long a call took on the side that asks, in seconds.
-pub const RPC_CLIENT_DURATION: &str = "rpc.client.call.duration";
 /// Jobs put into a queue.
 pub const MESSAGES_SENT: &str = "messaging.client.sent.messages";
 /// How long a runner worked on a job, in seconds.
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
-/// How long Redis took to answer, in seconds.
-pub const DB_DURATION: &str = "db.client.operation.duration";
 /// Jobs that wait in a queue.
 pub const QUEUE_DEPTH: &str = "hero.job.queue.depth";
-/// Changes of a job's status.
-pub const JOB_TRANSITIONS: &str = "hero.job.transitions";
-/// How long jobs waited in a queue before a runner took them, in seconds.
-pub const JOB_WAIT: &str = "hero.job.wait";
 /// Jobs that a runner works on now.
 pub const RUNNER_BUSY: &str = "hero.runner.busy";
 /// Jobs that a runner can work on at once.
 pub const RUNNER_SLOTS: &str = "hero.runner.slots";
 /// Reports that the job store refused, for the attempt was not the runner's any more: ends and log lines, by kind.
 pub const RUNNER_REFUSED: &str = "hero.runner.refused";
-/// When a node was last heard of, in seconds since 1970.
-pub const NODE_LAST_SEEN: &str = "hero.node.last_seen";
+/// Nodes that an explorer knows, by their state.
+pub const NODES: &str = "hero.nodes";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "hero.connections";
 /// Callers that wait for a job to end.
@@ -97,16 +89,10 @@ pub const MESSAGING_DESTINATION: &str = "messaging.destination.name";
 pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
 /// The job's context. Spans only.
 pub const MESSAGING_CONVERSATION_ID: &str = "messaging.message.conversation_id";
-/// `redis`.
-pub const DB_SYSTEM: &str = "db.system.name";
-/// The command or script.
-pub const DB_OPERATION: &str = "db.operation.name";
-/// The status that a job had.
-pub const FROM: &str = "from";
-/// The status that a job got.
-pub const TO: &str = "to";
 /// The twin that a message goes to: as many as there are peers.
 pub const DESTINATION: &str = "hero.bus.destination";
+/// Whether a node can be counted on: `alive`, `suspect`, `dead` or `gone`.
+pub const NODE_STATE: &str = "hero.node.state";
 /// The script type of a job or queue.
 pub const SCRIPT_TYPE: &str = "hero.script_type";
 /// The reason code of a refusal.
@@ -134,5 +120,3 @@ pub const SPAN_SEND: &str = "send";
 pub const SPAN_PROCESS: &str = "process";
 /// A message of the bus.
 pub const SPAN_BUS: &str = "bus";
-/// A command or script on Redis.
-pub const SPAN_DB: &str = "db";

@@ -93,18 +93,6 @@ pub fn bus(operation: &'static str, command: &str, uid: &str, traceparent: &str)
     span
 }
 
-/// A command or script sent to Redis.
-#[must_use]
-pub fn db(operation: &str) -> Span {
-    if !trace_context::is_exporting() {
-        return Span::none();
-    }
-    info_span!(
-        target: "hero::span", names::SPAN_DB, otel.name = operation, otel.kind = "client",
-        { names::DB_SYSTEM } = "redis", { names::DB_OPERATION } = operation, otel.status_code = Empty,
-    )
-}
-
 /// Notes how a call ended. `is_fault` is for our faults and our dependencies' only: a caller's mistake is a
 /// status code and no error of the span.
 pub fn end(span: &Span, status_code: &str, error_type: Option<&str>, is_fault: bool) {

@@ -40,7 +40,7 @@ number is written as one.
 {{- $values := include "hero.values" . | fromYaml -}}
 {{- $facts := include "hero.facts" . | fromYaml -}}
 {{- $root := .ctx.Values -}}
-{{- $listen := printf "tcp://0.0.0.0:%v" (default $facts.ports.http $facts.ports.grpc) -}}
+{{- $listen := printf "tcp://0.0.0.0:%v" (default $facts.ports.grpc $facts.ports.http) -}}
 admin:
   listen: tcp://0.0.0.0:{{ $facts.ports.admin }}
 drain:
@@ -75,6 +75,15 @@ listen: {{ $listen }}
 supervisor: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081
 insecure_no_auth: {{ not $root.auth.enabled }}
 channel: {token: "file:/etc/hero/internal/token"}
+{{- if $root.explorer.enabled }}
+explorer: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "explorer") }}:8083
+{{- end }}
+{{- if $root.myceliumBridge.enabled }}
+mycelium_bridge: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "mycelium-bridge") }}:8084
+{{- end }}
+{{- if $root.msgbusRelay.enabled }}
+msgbus_relay: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "msgbus-relay") }}:8085
+{{- end }}
 {{- else if eq $facts.service "launcher" }}
 host: 0.0.0.0
 port: 8080
@@ -98,17 +107,29 @@ grpc: {token: "file:/etc/hero/internal/token"}
 {{- if $values.tcp.enabled }}
 tcp: tcp://0.0.0.0:{{ $values.tcp.port | int64 }}
 {{- end }}
+{{- if $root.myceliumBridge.enabled }}
+mycelium_bridge: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "mycelium-bridge") }}:8084
+{{- end }}
 {{- else if eq $facts.service "mycelium-bridge" }}
 listen: {{ $listen }}
+grpc: {token: "file:/etc/hero/internal/token"}
 channel: {token: "file:/etc/hero/internal/token"}
+mycelium_url: {{ $values.myceliumUrl | quote }}
+topic: {{ $values.topic | quote }}
+supervisor: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081
 {{- else if eq $facts.service "msgbus-relay" }}
 listen: {{ $listen }}
 grpc_listen: tcp://0.0.0.0:8085
 grpc: {token: "file:/etc/hero/internal/token"}
 twin: {{ $values.twin | int64 }}
 substrate: {{ $values.substrate | quote }}
+key_type: {{ $values.keyType }}
 mnemonics: file:/etc/hero/msgbus/mnemonics
-rpc: {supervisor: "tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081", channel: {token: "file:/etc/hero/internal/token"}}
+rpc:
+  supervisor: tcp://{{ include "hero.name" (dict "ctx" .ctx "component" "supervisor") }}:8081
+  admin: {{ toJson $values.rpc.admin }}
+  user: {{ toJson $values.rpc.user }}
+  channel: {token: "file:/etc/hero/internal/token"}
 {{- end }}
 {{- end -}}
 

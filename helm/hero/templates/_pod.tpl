@@ -22,6 +22,10 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds | int64 }}
+  {{- if or (eq $facts.service "runner") (eq $facts.service "launcher") }}
+  # What scripts leave behind is reaped by the pod's first process: the runner waits for its own children only.
+  shareProcessNamespace: true
+  {{- end }}
   {{- with $root.global.imagePullSecrets }}
   imagePullSecrets:
     {{- range . }}

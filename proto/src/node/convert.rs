@@ -67,6 +67,7 @@ pub(crate) fn to_node(node: Node) -> Result<pb::Node> {
         public_key: node.public_key,
         first_seen: Some(from_timestamp(node.first_seen)),
         last_seen: Some(from_timestamp(node.last_seen)),
+        twin_since: node.twin_since.map(from_timestamp),
         history: node.history.into_iter().map(to_change).collect(),
     })
 }
@@ -82,6 +83,7 @@ pub(crate) fn node(node: Option<pb::Node>) -> Result<Node> {
         public_key: node.public_key,
         first_seen: timestamp(required(node.first_seen, "first_seen")?, "first_seen")?,
         last_seen: timestamp(required(node.last_seen, "last_seen")?, "last_seen")?,
+        twin_since: node.twin_since.map(|since| timestamp(since, "twin_since")).transpose()?,
         history: node.history.into_iter().map(change).collect::<Result<_>>()?,
     })
 }
@@ -96,6 +98,8 @@ pub(crate) fn to_filter(filter: NodeFilter) -> pb::ListNodesRequest {
         sort: filter.sort.map(|value| to_sort(value).into()),
         page_size: filter.limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         cursor: filter.cursor.map(|id| id.to_string()),
+        twin_id: filter.twin_id,
+        twin_key: filter.twin_key,
     }
 }
 
@@ -109,6 +113,8 @@ pub(crate) fn filter(filter: pb::ListNodesRequest) -> Result<NodeFilter> {
         sort: filter.sort.map(|value| sort(value, "sort")).transpose()?,
         limit: filter.page_size.map(|limit| limit as usize),
         cursor: filter.cursor.map(|id| node_id(&id, "cursor")).transpose()?,
+        twin_id: filter.twin_id,
+        twin_key: filter.twin_key,
     })
 }
 
@@ -216,6 +222,7 @@ mod tests {
             public_key: Some("ab".into()),
             first_seen: Timestamp::from_millis(1),
             last_seen: Timestamp::from_millis(2),
+            twin_since: Some(Timestamp::from_millis(1)),
             history: vec![NodeChange {
                 at: Timestamp::from_millis(1),
                 state: NodeState::Alive,
@@ -241,6 +248,8 @@ mod tests {
             sort: Some(NodeSort::Load),
             limit: Some(5),
             cursor: Some("b".parse().unwrap()),
+            twin_id: Some(7),
+            twin_key: Some("ab".into()),
         };
         assert_eq!(filter(to_filter(whole.clone())).unwrap(), whole);
         let selector = NodeSelector {

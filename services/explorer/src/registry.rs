@@ -77,8 +77,12 @@ impl Registry {
         let is_same_life = beat.started_at_ms == node.beat.started_at_ms;
         let lost = if is_same_life { beat.counter - node.beat.counter - 1 } else { 0 };
         let was = node.state;
+        let claim = claim_of(node);
         node.beat.update(beat);
         node.public_key = key.or(node.public_key.take());
+        if claim_of(node) != claim {
+            node.twin_since = node.twin_key().is_some().then_some(at);
+        }
         if node.standing == Standing::Allowed {
             node.standing = Standing::Known;
         }
@@ -104,15 +108,17 @@ impl Registry {
             return Err(ApiError::new(Reason::TooManyRequests, words));
         }
         let id = beat.node_id.clone();
-        let node = Node {
+        let mut node = Node {
             beat,
             state: NodeState::Alive,
             standing: Standing::Known,
             public_key: key,
             first_seen: at,
             last_seen: at,
+            twin_since: None,
             history: Vec::new(),
         };
+        node.twin_since = node.twin_key().is_some().then_some(at);
         self.nodes.insert(id.clone(), Entry { node, heard: self.clock.now, sent: 0 });
         let change = NodeChange { at, state: NodeState::Alive, why: "first heard of".to_owned() };
         self.changes.push((id.clone(), change));
@@ -187,6 +193,15 @@ impl Registry {
         }
         forgotten.retain(|id| self.nodes.remove(id).is_some());
         forgotten
+    }
+
+    /// How many nodes are in each state, in the order of [`NodeState::ALL`].
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        let mut counts = [0; 4];
+        for entry in self.nodes.values() {
+            counts[entry.node.state as usize] += 1;
+        }
+        counts
     }
 
     /// Up to `most` records that the shelf does not have yet.
@@ -294,6 +309,11 @@ fn verdict(silent: Duration, interval: Duration, config: &HeartbeatsConfig) -> (
         NodeState::Alive
     };
     (state, missed)
+}
+
+/// The twin that a node says it is of, and the key that it signs with.
+fn claim_of(node: &Node) -> Option<(u64, String)> {
+    Some((node.beat.twin_id?, node.twin_key()?.to_ascii_lowercase()))
 }
 
 fn refuse_stranger(node: &Node, key: Option<&str>) -> Result<()> {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use hero_domain::NodeId;
+use hero_domain::{NodeId, NodeState};
 use hero_runtime::{Condition, Shutdown};
+use hero_telemetry::{Attributes, metrics, names};
 
 use crate::nodes::{Shared, now};
 
@@ -20,6 +21,9 @@ const ROUNDS_REMEMBERED: usize = 4;
 /// Looks between two comparisons of all ids and standings.
 const LOOKS_BETWEEN_COMPARISONS: u32 = 10;
 
+static STATES: LazyLock<[Attributes; 4]> =
+    LazyLock::new(|| NodeState::ALL.map(|state| Attributes::new(&[(names::NODE_STATE, state.as_str())])));
+
 /// Judges silence until the shutdown.
 pub(crate) async fn judge(shared: Arc<Shared>, shutdown: Shutdown) -> anyhow::Result<()> {
     let pause = Duration::from_millis(shared.config.judge_interval_ms);
@@ -28,7 +32,13 @@ pub(crate) async fn judge(shared: Arc<Shared>, shutdown: Shutdown) -> anyhow::Re
             () = tokio::time::sleep(pause) => {}
             () = shutdown.draining() => return Ok(()),
         }
-        let forgotten = shared.registry.lock().judge(&shared.config, now());
+        let (forgotten, counts) = {
+            let mut registry = shared.registry.lock();
+            (registry.judge(&shared.config, now()), registry.counts())
+        };
+        for (count, label) in counts.into_iter().zip(STATES.iter()) {
+            metrics().nodes.set(count, label);
+        }
         // One that is still on the shelf comes back with the next comparison, and is forgotten again.
         if let Err(error) = shared.shelf.forget(&forgotten).await {
             tracing::warn!(%error, "nodes that were silent for very long stay on the shelf for now");

@@ -1,6 +1,10 @@
 //! The settings of a whole node.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use hero_auth::{PublicKey, Secrets};
@@ -8,6 +12,7 @@ use hero_config::{Invalid, Secret, Validate, ensure};
 use hero_domain::ScriptType;
 use hero_explorer::ExplorerConfig;
 use hero_gateway::GatewayConfig;
+use hero_msgbus_relay::{RelayConfig, key::Key};
 use hero_mycelium_bridge::BridgeConfig;
 use hero_redis::RedisUrl;
 use hero_runner::RunnerConfig;
@@ -74,6 +79,8 @@ pub struct LauncherConfig {
     pub explorer: ExplorerConfig,
     /// The Mycelium bridge's own settings; what is set above is given to it.
     pub mycelium_bridge: BridgeConfig,
+    /// The message bus relay's own settings; there is one as soon as its `mnemonics` are set.
+    pub msgbus_relay: RelayConfig,
 }
 
 impl Default for LauncherConfig {
@@ -103,6 +110,7 @@ impl Default for LauncherConfig {
             runner: RunnerConfig::default(),
             explorer: ExplorerConfig::default(),
             mycelium_bridge: BridgeConfig::default(),
+            msgbus_relay: RelayConfig::default(),
         }
     }
 }
@@ -117,6 +125,8 @@ impl LauncherConfig {
             &mut self.gateway.channel.token,
             &mut self.mycelium_bridge.channel.token,
             &mut self.mycelium_bridge.grpc.token,
+            &mut self.msgbus_relay.grpc.token,
+            &mut self.msgbus_relay.rpc.channel.token,
         ] {
             place.clone_from(token);
         }
@@ -170,7 +180,44 @@ impl LauncherConfig {
         }
         // The secrets of a fleet are the same: what opens this node opens its explorer.
         node.secret = node.secret.or_else(|| self.secrets.admin.first().cloned());
+        self.name_twin(&mut node);
         node
+    }
+
+    /// What explorers are told of the twin whose relay runs here, unless the node's own settings say it.
+    fn name_twin(&self, node: &mut NodeConfig) {
+        let relay = &self.msgbus_relay;
+        // A key that cannot be read is told by the relay itself.
+        let Ok(key) = Key::from_secret(relay.key_type, relay.mnemonics.expose()) else { return };
+        if node.twin_id.is_some() || relay.twin == 0 {
+            return;
+        }
+        node.twin_id = Some(relay.twin.into());
+        node.twin_key = hex::encode(key.public());
+        // One that listens on every address is reached where the node is.
+        if let Address::Tcp { host, port } = &relay.listen
+            && let Ok(ip) = host.parse::<IpAddr>()
+            && !ip.is_unspecified()
+            && *port != 0
+            && node.twin_address.is_empty()
+        {
+            node.twin_address = SocketAddr::new(ip, *port).to_string();
+        }
+    }
+
+    /// The message bus relay of this node, if there is to be one.
+    pub(crate) fn relay(&self, supervisor: &Address, redis: &RedisUrl) -> Option<RelayConfig> {
+        let mut config = self.msgbus_relay.clone();
+        if config.mnemonics.is_empty() {
+            return None;
+        }
+        if config.substrate.is_empty() && self.with_explorer {
+            config.substrate = format!("explorer:{}", self.explorer.socket);
+        }
+        config.grpc_listen = Address::loopback(0);
+        config.redis.url = redis.clone();
+        config.rpc.supervisor = supervisor.clone();
+        Some(config)
     }
 
     /// The explorer of this node.
@@ -190,12 +237,18 @@ impl LauncherConfig {
         SupervisorConfig { secrets: self.secrets.clone(), node: self.node(), ..self.supervisor.clone() }
     }
 
-    /// The gateway of this node, before the supervisor that has been bound.
-    pub(crate) fn gateway(&self, supervisor: &Address, bridge: Option<&Address>) -> GatewayConfig {
+    /// The gateway of this node, before the supervisor that has been bound, and the bridge and the relay if there are.
+    pub(crate) fn gateway(
+        &self,
+        supervisor: &Address,
+        bridge: Option<&Address>,
+        relay: Option<&Address>,
+    ) -> GatewayConfig {
         let mut config = self.gateway.clone();
         config.mycelium_bridge = bridge.cloned().or(config.mycelium_bridge);
         config.listen = self.listen();
         config.supervisor = supervisor.clone();
+        config.msgbus_relay = relay.cloned().or(config.msgbus_relay);
         config.insecure_no_auth |= self.insecure_no_auth;
         config
     }
@@ -264,12 +317,13 @@ impl LauncherConfig {
 
     /// The process has one admin port, one telemetry and one way to stop: those at the top.
     fn validate_sections(&self) -> Result<(), Invalid> {
-        let sections: [(&str, &dyn Chassis, &dyn Chassis); 5] = [
+        let sections: [(&str, &dyn Chassis, &dyn Chassis); 6] = [
             ("gateway", &self.gateway, &GatewayConfig::default()),
             ("supervisor", &self.supervisor, &SupervisorConfig::default()),
             ("runner", &self.runner, &RunnerConfig::default()),
             ("explorer", &self.explorer, &ExplorerConfig::default()),
             ("mycelium_bridge", &self.mycelium_bridge, &BridgeConfig::default()),
+            ("msgbus_relay", &self.msgbus_relay, &RelayConfig::default()),
         ];
         for (section, given, default) in sections {
             for (name, same) in [
@@ -310,6 +364,7 @@ impl Validate for LauncherConfig {
         self.supervisor_as_it_will_be().validate().map_err(|invalid| invalid.within("supervisor"))?;
         self.explorer.validate().map_err(|invalid| invalid.within("explorer"))?;
         self.runner.validate().map_err(|invalid| invalid.within("runner"))?;
+        self.msgbus_relay.validate().map_err(|invalid| invalid.within("msgbus_relay"))?;
         if let Some(bridge) = self.bridge(&self.listen(), &RedisUrl::default()) {
             // These two stand at the top here.
             let place = |invalid: Invalid| match invalid.key.as_str() {
@@ -327,6 +382,7 @@ mod tests {
     use std::path::Path;
 
     use hero_config::{Overrides, Source, Validate, load_with};
+    use hero_msgbus_relay::key::KeyType;
 
     use super::LauncherConfig;
 
@@ -406,6 +462,27 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_is_there_with_its_key_and_the_node_tells_of_its_twin() {
+        let url = "unix:///x".parse().unwrap();
+        let mut config = LauncherConfig { with_explorer: true, ..LauncherConfig::default() };
+        assert!(config.relay(&config.listen(), &url).is_none());
+        config.msgbus_relay.mnemonics = "01".repeat(32).as_str().into();
+        config.msgbus_relay.key_type = KeyType::Ed25519;
+        config.msgbus_relay.twin = 1001;
+        config.validate().unwrap();
+        let relay = config.relay(&config.listen(), &url).unwrap();
+        assert_eq!(relay.substrate, format!("explorer:{}", config.explorer.socket));
+        assert_eq!((relay.redis.url, relay.rpc.supervisor), (url.clone(), config.listen()));
+        let node = config.supervisor(&url).node;
+        let key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+        assert_eq!((node.twin_id, node.twin_key.as_str(), node.twin_address.as_str()), (Some(1001), key, ""));
+        config.msgbus_relay.listen = "tcp://[::1]:8052".parse().unwrap();
+        assert_eq!(config.supervisor(&url).node.twin_address, "[::1]:8052");
+        config.supervisor.node.twin_id = Some(7);
+        assert_eq!(config.supervisor(&url).node.twin_key, "");
+    }
+
+    #[test]
     fn a_secret_opens_what_its_absence_closes() {
         let mut config =
             LauncherConfig { host: "0.0.0.0".into(), enable_auth: true, ..LauncherConfig::default() };
@@ -416,6 +493,6 @@ mod tests {
         let config =
             LauncherConfig { host: "::".into(), insecure_no_auth: true, ..LauncherConfig::default() };
         config.validate().unwrap();
-        assert!(config.gateway(&config.listen(), None).insecure_no_auth);
+        assert!(config.gateway(&config.listen(), None, None).insecure_no_auth);
     }
 }

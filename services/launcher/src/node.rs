@@ -7,6 +7,7 @@ use hero_auth::SealKey;
 use hero_config::{Overrides, Secret};
 use hero_explorer::Explorer;
 use hero_gateway::Gateway;
+use hero_msgbus_relay::MsgbusRelay;
 use hero_mycelium_bridge::Bridge;
 use hero_proto::{Calls, GrpcCircles};
 use hero_redis::{Link, RedisConfig, RedisUrl, cmd};
@@ -37,6 +38,7 @@ pub struct Node {
     runner: Runner,
     tenants: Tenants,
     bridge: Option<Bridge>,
+    relay: Option<MsgbusRelay>,
 }
 
 impl Service for Node {
@@ -81,9 +83,18 @@ impl Service for Node {
         } else {
             None
         };
-        let gateway = Gateway::bind(config.gateway(upstream, overlay.as_ref()), &cx.scope(Gateway::NAME))
-            .await
-            .context("the gateway cannot start; --port chooses another port, 0 any free one")?;
+        let relay = match config.relay(upstream, &url) {
+            Some(config) => {
+                let bound = MsgbusRelay::bind(config, &cx.scope(MsgbusRelay::NAME)).await;
+                Some(bound.context("the message bus relay cannot start")?)
+            }
+            None => None,
+        };
+        let bus = relay.as_ref().and_then(|relay| relay.addresses().get("grpc").cloned());
+        let gateway =
+            Gateway::bind(config.gateway(upstream, overlay.as_ref(), bus.as_ref()), &cx.scope(Gateway::NAME))
+                .await
+                .context("the gateway cannot start; --port chooses another port, 0 any free one")?;
         let runner = Runner::bind(config.runner(&url), &cx.scope(Runner::NAME))
             .await
             .context("the runner cannot start")?;
@@ -109,6 +120,7 @@ impl Service for Node {
             runner,
             tenants,
             bridge,
+            relay,
         })
     }
 
@@ -129,11 +141,13 @@ impl Service for Node {
             runner,
             tenants,
             bridge,
+            relay,
         } = self;
         // Stopped from the outside in: nobody loses what it still needs.
         let tenants = Part::spawn("runners of circles", drain, |shutdown| tenants.run(shutdown));
         let mut edge = vec![Part::run(gateway, drain), Part::run(runner, drain), tenants];
         edge.extend(bridge.map(|bridge| Part::run(bridge, drain)));
+        edge.extend(relay.map(|relay| Part::run(relay, drain)));
         let mut core = Part::run(supervisor, drain);
         let mut explorer = explorer.map(|explorer| Part::run(explorer, drain));
         let (stop_redis, redis_shutdown) = Shutdown::new(drain);

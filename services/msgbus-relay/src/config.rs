@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hero_config::{Invalid, Overrides, Secret, Validate, ensure};
 use hero_redis::RedisConfig;
-use hero_runtime::{Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig};
+use hero_runtime::{
+    Address, AdminConfig, ChannelConfig, Chassis, DrainConfig, GrpcConfig, TelemetryConfig, listen::TlsConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::key::KeyType;
@@ -23,7 +25,7 @@ pub struct RelayConfig {
     pub mnemonics: Secret,
     /// How it signs: sr25519 or ed25519.
     pub key_type: KeyType,
-    /// Where twins are looked up: `http(s)://…` a web service, `file:…` a table.
+    /// Where twins are looked up: `http(s)://…` a web service, `file:…` a table, `explorer:…` the node registry.
     pub substrate: String,
     /// How many messages are worked on at once.
     pub workers: usize,
@@ -76,7 +78,7 @@ impl Default for RelayConfig {
 }
 
 /// How twins are remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TwinsConfig {
     /// How long a twin is remembered.
@@ -87,11 +89,19 @@ pub struct TwinsConfig {
     pub max_cached: usize,
     /// How long an answer about a twin may take.
     pub timeout_ms: u64,
+    /// Whom to believe on `explorer:tls://…`, and what to show there.
+    pub tls: TlsConfig,
 }
 
 impl Default for TwinsConfig {
     fn default() -> Self {
-        Self { cache_ms: 300_000, missing_ms: 10_000, max_cached: 10_000, timeout_ms: 5_000 }
+        Self {
+            cache_ms: 300_000,
+            missing_ms: 10_000,
+            max_cached: 10_000,
+            timeout_ms: 5_000,
+            tls: TlsConfig::default(),
+        }
     }
 }
 
@@ -264,7 +274,7 @@ impl Validate for RelayConfig {
 /// The relay's own flags: those of the old daemon, and the project's.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RelayFlags {
-    /// Where twins are looked up: http(s)://… a web service, file:… a table
+    /// Where twins are looked up: http(s)://… a web service, file:… a table, explorer:tcp://… the node registry
     #[arg(long, value_name = "URL")]
     pub substrate: Option<String>,
     /// The mnemonic (or hex seed) of the twin's key, or file:/path to it. Others can see flags in `ps`: prefer the

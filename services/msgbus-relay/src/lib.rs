@@ -18,6 +18,7 @@ mod ledger;
 pub mod message;
 mod outbox;
 mod rates;
+mod registry;
 mod relay;
 mod rpc;
 mod server;

@@ -284,6 +284,28 @@ mod tests {
         assert_eq!(message.validate(), Ok(()));
     }
 
+    fn any_name() -> impl Strategy<Value = String> {
+        let known = "(?i)(ver|uid|cmd|exp|try|dat|src|dst|ret|shm|now|pxy|err|sig|tag)";
+        prop_oneof![known.prop_map(|name| name.replace('ſ', "s")), "[a-z]{0,4}".prop_map(|name| name)]
+    }
+
+    fn any_value() -> impl Strategy<Value = String> {
+        let flat = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|value| value.to_string()),
+            any::<i64>().prop_map(|value| value.to_string()),
+            "-?[0-9]{1,25}(\\.[0-9]{1,3})?(e[0-9]{1,3})?".prop_map(|value| value),
+            ".{0,20}".prop_map(|value| serde_json::to_string(&value).unwrap()),
+        ];
+        flat.prop_recursive(4, 16, 4, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..4);
+            prop_oneof![
+                list.prop_map(|values| format!("[{}]", values.join(","))),
+                inner.prop_map(|value| format!("{{\"cmd\":{value}}}")),
+            ]
+        })
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let texts = (".*", ".*", ".*", ".*", ".*");
         let numbers = any::<(i64, i64, i64, i64, i64)>();
@@ -312,6 +334,18 @@ mod tests {
             let text = message.to_json();
             prop_assert!(!text.contains(['<', '>', '&']));
             prop_assert_eq!(Message::from_json(text.as_bytes()).unwrap(), message);
+        }
+
+        /// Members of any name and kind: what is read is read the same again, whatever its wrapping.
+        #[test]
+        fn any_members_are_read_or_refused(
+            members in proptest::collection::vec((any_name(), any_value()), 0..8), rest in ".{0,20}",
+        ) {
+            let text: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let text = format!(" {{{}}}{rest}", text.join(","));
+            if let Ok(message) = Message::from_json(text.as_bytes()) {
+                prop_assert_eq!(Message::from_json(message.to_json().as_bytes()).unwrap(), message);
+            }
         }
 
         #[test]

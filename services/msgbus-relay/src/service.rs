@@ -57,7 +57,7 @@ impl Service for MsgbusRelay {
             );
         }
         let key = Key::from_secret(config.key_type, config.mnemonics.expose()).context("`mnemonics`")?;
-        let twins = Twins::new(Source::of(&config.substrate)?, config.twins);
+        let twins = Twins::new(Source::of(&config.substrate, &config.twins.tls)?, config.twins.clone());
         let me = identify(&twins, &key, config.twin).await?;
         let link = Link::open(&config.redis).context("the address of redis cannot be used")?;
         let http = Listener::bind(&config.listen).await?;
@@ -115,6 +115,10 @@ impl Service for MsgbusRelay {
             let (relay, shutdown) = (Arc::clone(&relay), shutdown.clone());
             move || upkeep::expire(Arc::clone(&relay), shutdown.clone())
         });
+        if relay.twins.may_follow() {
+            let (relay, shutdown) = (Arc::clone(&relay), shutdown.clone());
+            tasks.restartable("own twin", move || upkeep::find_itself(Arc::clone(&relay), shutdown.clone()));
+        }
         tasks.essential("watch", upkeep::watch(Arc::clone(&relay), redis, shutdown.clone()));
         tasks.essential("outbox", upkeep::finish_sending(relay, shutdown));
         tasks.finish().await
@@ -123,6 +127,9 @@ impl Service for MsgbusRelay {
 
 /// Which twin this is; a key that is not the twin's would have every message refused elsewhere.
 async fn identify(twins: &Twins, key: &Key, configured: u32) -> anyhow::Result<u32> {
+    if configured != 0 && twins.may_follow() {
+        return Ok(configured);
+    }
     match twins.by_account(&key.public()).await {
         Ok(twin) if configured == 0 || configured == twin.id => Ok(twin.id),
         Ok(twin) => bail!("the key is that of twin {}, and --twin says {configured}", twin.id),

@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use hero_runtime::listen::TlsConfig;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
-use crate::{client::Client, config::TwinsConfig};
+use crate::{client::Client, config::TwinsConfig, registry::Registry};
 
 /// The port of a relay whose address names none.
 const PORT: u16 = 8051;
@@ -67,7 +68,7 @@ impl fmt::Display for Unknown {
     }
 }
 
-fn away(error: impl fmt::Display) -> Unknown {
+pub(crate) fn away(error: impl fmt::Display) -> Unknown {
     Unknown::Away(error.to_string().into())
 }
 
@@ -77,11 +78,16 @@ pub(crate) enum Source {
     Web { client: Box<Client>, base: String },
     /// Lines of id, account and address.
     Table(PathBuf),
+    /// The nodes that explorers know.
+    Nodes(Registry),
 }
 
 impl Source {
     /// Chosen by the scheme of the URL.
-    pub(crate) fn of(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn of(url: &str, tls: &TlsConfig) -> anyhow::Result<Self> {
+        if let Some(explorers) = url.strip_prefix("explorer:") {
+            return Ok(Self::Nodes(Registry::new(explorers, tls)?));
+        }
         if let Some(path) = url.strip_prefix("file:") {
             return Ok(Self::Table(path.strip_prefix("//").unwrap_or(path).into()));
         }
@@ -91,17 +97,18 @@ impl Source {
         }
         if url.is_empty() {
             bail!(
-                "nothing says where twins are looked up; give --substrate https://… (a web service) or \
-                 file:/path (a table)"
+                "nothing says where twins are looked up; give --substrate https://… (a web service), file:/path \
+                 (a table) or explorer:tcp://host:port (the node registry)"
             );
         }
-        bail!("`{url}` is no look-up of twins; known are http://…, https://… and file:…")
+        bail!("`{url}` is no look-up of twins; known are http://…, https://…, file:… and explorer:…")
     }
 
     async fn by_id(&self, id: u32, timeout: Duration) -> Result<Twin, Unknown> {
         match self {
             Self::Web { client, base } => ask(client, format!("{base}/twins/{id}"), timeout).await,
             Self::Table(path) => find(path, |twin| twin.id == id).await,
+            Self::Nodes(registry) => registry.by_id(id, timeout).await,
         }
     }
 
@@ -111,6 +118,7 @@ impl Source {
                 ask(client, format!("{base}/twins?account={}", hex::encode(account)), timeout).await
             }
             Self::Table(path) => find(path, |twin| twin.account == *account).await,
+            Self::Nodes(registry) => registry.by_account(account, timeout).await,
         }
     }
 }
@@ -160,7 +168,7 @@ fn table(text: &str) -> anyhow::Result<Vec<Twin>> {
     Ok(twins)
 }
 
-fn account(text: &str) -> anyhow::Result<[u8; 32]> {
+pub(crate) fn account(text: &str) -> anyhow::Result<[u8; 32]> {
     let mut account = [0; 32];
     hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut account)
         .context("an account is 32 bytes in hex")?;
@@ -219,6 +227,11 @@ impl Twins {
     pub(crate) fn is_fresh(&self, id: i64) -> bool {
         let entry = u32::try_from(id).ok().and_then(|id| self.known.get(&id));
         entry.is_some_and(|entry| entry.at.elapsed() <= FRESH)
+    }
+
+    /// Whether a twin that is not known may be about to be: its node tells of it when it lives.
+    pub(crate) const fn may_follow(&self) -> bool {
+        matches!(self.source, Source::Nodes(_))
     }
 
     /// The twin of this account.

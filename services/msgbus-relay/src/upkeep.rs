@@ -9,6 +9,7 @@ use crate::{
     outbox::dispatch,
     relay::{Shared, expiration_s},
     stats::{self, Event},
+    twins::Unknown,
 };
 
 /// The pause between two looks when nothing is due.
@@ -67,6 +68,36 @@ pub(crate) async fn watch(relay: Shared, redis: Condition, shutdown: Shutdown) -
         }
         tokio::select! {
             () = tokio::time::sleep(WATCH) => {}
+            () = shutdown.requested() => return Ok(()),
+        }
+    }
+}
+
+/// Looks until others can find this twin in the registry with its key, and says why they cannot: their relays refuse it
+/// until then.
+pub(crate) async fn find_itself(relay: Shared, shutdown: Shutdown) -> anyhow::Result<()> {
+    const LOOK: Duration = Duration::from_secs(3);
+    let (mut told, account) = (String::new(), relay.key.public());
+    loop {
+        let why = match relay.twins.get(relay.me).await {
+            Ok(twin) if twin.account == account => {
+                tracing::info!(twin = relay.me, address = twin.address, "the node registry knows this twin");
+                return Ok(());
+            }
+            Ok(_) => "another key has claimed it; ban or remove that node at the explorer (ban_node)".to_owned(),
+            Err(Unknown::Missing) => {
+                "no node has told of it yet; its supervisor does with `node.twin_id`, `twin_key`, `twin_address`"
+                    .to_owned()
+            }
+            Err(unknown) => unknown.to_string(),
+        };
+        if why != told {
+            let account = hex::encode(account);
+            tracing::warn!(twin = relay.me, account, why, "other twins do not find this one");
+            told = why;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => relay.twins.doubt(relay.me),
             () = shutdown.requested() => return Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod authorization;
+mod bus;
 mod circles;
 mod jobs;
 mod launcher;

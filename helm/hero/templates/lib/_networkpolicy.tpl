@@ -5,10 +5,9 @@
 - {from: gateway, to: mycelium-bridge, port: 8084}
 - {from: gateway, to: msgbus-relay, port: 8085}
 - {from: mycelium-bridge, to: supervisor, port: 8081}
-- {from: mycelium-bridge, to: explorer, port: 8083}
 - {from: mycelium-bridge, to: redis, port: 6379}
 - {from: msgbus-relay, to: supervisor, port: 8081}
-- {from: msgbus-relay, to: explorer, port: 8083}
+- {from: msgbus-relay, to: explorer, port: 9002}
 - {from: msgbus-relay, to: redis, port: 6379}
 - {from: supervisor, to: explorer, port: 8083}
 - {from: supervisor, to: redis, port: 6379}

@@ -157,3 +157,36 @@ fn there_is_a_most_of_nodes() {
     let more = world.registry.hear(beat("b", 5, 1), None, AT, 1);
     assert_eq!(more.unwrap_err().reason(), Reason::TooManyRequests);
 }
+
+#[test]
+fn a_twin_is_listed_with_when_it_was_claimed() {
+    let mut world = World::of(&["a", "b"]);
+    let (own, other) = ("ab".repeat(32), "cd".repeat(32));
+    let claim = |id: &str, counter, key: &str| Heartbeat {
+        twin_id: Some(7),
+        twin_key: key.to_owned(),
+        ..beat(id, 5, counter)
+    };
+    let at = Timestamp::from_millis;
+    let hear = |world: &mut World, beat, key: Option<&String>, ms| {
+        world.registry.hear(beat, key.cloned(), at(ms), 1_000).unwrap();
+    };
+    // Who says nothing else signs with the key of its node.
+    hear(&mut world, claim("b", 2, ""), Some(&own), 2_000);
+    hear(&mut world, claim("a", 2, &other), None, 3_000);
+    let since = |world: &World, filter: NodeFilter| {
+        let nodes = world.registry.list(&filter).unwrap().nodes;
+        nodes.iter().map(|node| (node.beat.node_id.to_string(), node.twin_since)).collect::<Vec<_>>()
+    };
+    let of_twin = || NodeFilter { twin_id: Some(7), ..NodeFilter::default() };
+    let wanted = [("a".to_owned(), Some(at(3_000))), ("b".to_owned(), Some(at(2_000)))];
+    assert_eq!(since(&world, of_twin()), wanted);
+    let of_key = NodeFilter { twin_key: Some(own.to_uppercase()), ..NodeFilter::default() };
+    assert_eq!(since(&world, of_key), wanted[1..]);
+    assert_eq!(since(&world, NodeFilter { twin_id: Some(8), ..NodeFilter::default() }), []);
+    // The same again is as old as it was; another key is a new claim.
+    hear(&mut world, claim("a", 3, &other), None, 4_000);
+    hear(&mut world, claim("b", 3, &other), Some(&own), 5_000);
+    let wanted = [("a".to_owned(), Some(at(3_000))), ("b".to_owned(), Some(at(5_000)))];
+    assert_eq!(since(&world, of_twin()), wanted);
+}

@@ -1,6 +1,7 @@
 //! Twins on one machine, each with a Redis and a relay of its own.
 
 use std::{
+    collections::HashMap,
     fs,
     path::PathBuf,
     sync::{
@@ -189,6 +190,11 @@ impl Twin {
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> (u16, String) {
         request(&self.address, "POST", path, body.as_bytes()).await
+    }
+
+    /// The fields of a hash.
+    pub(crate) fn redis_hash(&self, key: &str) -> HashMap<String, String> {
+        self.redis().hgetall(key).unwrap()
     }
 
     /// Nothing waits, nothing is to be sent, nothing is being worked on.

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use hero_msgbus_relay::{
     key::{Key, KeyType},
     message::Message,
 };
-use hero_testing::RedisServer;
+use hero_testing::{RedisServer, free_port};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -20,14 +19,14 @@ use proptest::{
 use redis::Commands as _;
 use tempfile::TempDir;
 
-use crate::bus::{Bus, LOCAL, REPLY, reply_to, request, request_to, seed};
+use crate::bus::{Bus, LOCAL, REPLY, now, reply_to, request, request_to, seed};
 
 /// Requests of the run.
-const REQUESTS: usize = 1_500;
+const REQUESTS: usize = 3_000;
 /// Kills of it.
-const KILLS: usize = 6;
+const KILLS: usize = 8;
 /// How long the whole run may take.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// A relay that is a process.
 struct Relay {
@@ -74,12 +73,8 @@ impl Drop for Relay {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn two_relays(folder: &TempDir) -> [Relay; 2] {
-    let ports = [free_port(), free_port()];
+    let ports = [free_port().unwrap(), free_port().unwrap()];
     let lines = [1, 2].map(|id| {
         let key = Key::from_secret(KeyType::Ed25519, &seed(id)).unwrap();
         format!("{id} {} 127.0.0.1:{}\n", hex::encode(key.public()), ports[id as usize - 1])
@@ -171,5 +166,95 @@ fn no_body_harms_the_relay() {
         })
         .unwrap();
     assert_eq!(runtime.block_on(two.post("/zbus-remote", &good)).0, 200);
+    runtime.block_on(bus.stop());
+}
+
+/// A message of twin 1 whose members are anything, signed as it should be.
+fn any_signed(bus: &Bus) -> impl Strategy<Value = String> + use<> {
+    let number = prop_oneof![Just(0), Just(1), Just(2), any::<i64>()];
+    let numbers = (number.clone(), number.clone(), number);
+    let text = || prop_oneof![Just(String::new()), Just("echo".to_owned()), ".{0,40}"];
+    let texts = (text(), text(), text(), text(), text());
+    let twins = proptest::collection::vec(prop_oneof![Just(2), any::<i64>()], 0..4);
+    let key = Key::from_secret(KeyType::Sr25519, &seed(1)).unwrap();
+    assert_eq!(key.public(), bus.twin(1).key.public());
+    (texts, numbers, twins, any::<bool>()).prop_map(
+        move |((uid, cmd, dat, ret, err), (ver, exp, retries), dst, pxy)| {
+            let now = now();
+            let rest = Message::default();
+            let mut message =
+                Message { ver, uid, cmd, exp, retries, dat, src: 1, dst, ret, now, pxy, err, ..rest };
+            key.sign(&mut message);
+            message.to_json()
+        },
+    )
+}
+
+#[test]
+fn a_twin_that_signs_nonsense_is_told_so_and_harms_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let bus = runtime.block_on(Bus::start(2));
+    let (one, two) = (bus.twin(1), bus.twin(2));
+    let paths = ["/zbus-remote", "/zbus-reply", "/zbus-cmd"];
+    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&(any_signed(&bus), 0..3_usize), |(body, path)| {
+            let (status, answer) =
+                runtime.block_on(request(&two.address, "POST", paths[path], body.as_bytes()));
+            prop_assert!(matches!(status, 200 | 400), "{status} {answer}");
+            Ok(())
+        })
+        .unwrap();
+    // No control queue has got anything, and what is right is served as before.
+    let mut redis = two.redis();
+    for queue in [LOCAL, REPLY, "msgbus.system.remote", "msgbus.system.dead"] {
+        assert_eq!(redis.llen::<_, i64>(queue).unwrap(), 0, "{queue}");
+    }
+    let _: i64 = redis.del("msgbus.echo").unwrap();
+    let good = one.sign(Message { uid: "2.good".into(), src: 1, ..request_to(&[2], "echo", REPLY) });
+    assert_eq!(runtime.block_on(two.post("/zbus-remote", &good)).0, 200);
+    assert_eq!(two.serve("echo").uid, "2.good");
+    runtime.block_on(bus.stop());
+}
+
+/// Bytes on a connection, and what comes back until it ends.
+async fn raw(address: &str, bytes: &[u8]) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    // It may have gone before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+#[test]
+fn no_request_that_is_no_http_harms_the_relay() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let bus = runtime.block_on(Bus::start(1));
+    let address = bus.twin(1).address.clone();
+    let heads = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..300),
+        // Lengths that lie, chunks that are none, and heads without an end.
+        "POST /zbus-(remote|reply|cmd|result) HTTP/1\\.[01]\r\n(content-length: -?[0-9]{1,20}\r\n|transfer-encoding: \
+         chunked\r\n|x: [ -~]{0,200}\r\n){0,3}(\r\n([0-9a-f]{1,16}\r\n)?[ -~]{0,50})?"
+            .prop_map(String::into_bytes),
+    ];
+    let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&heads, |bytes| {
+            let answer = runtime.block_on(raw(&address, &bytes));
+            prop_assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
+            Ok(())
+        })
+        .unwrap();
+    let deep = "[".repeat(100_000);
+    for body in
+        [deep.clone(), format!("{{\"x\":{deep}"), format!("{{\"dst\":{deep}"), format!("{{\"dat\":{deep}")]
+    {
+        let (status, answer) = runtime.block_on(request(&address, "POST", "/zbus-remote", body.as_bytes()));
+        assert!(status == 400 && answer.contains("couldn't parse json"), "{status} {answer}");
+    }
     runtime.block_on(bus.stop());
 }

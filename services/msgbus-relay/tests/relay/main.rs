@@ -4,5 +4,7 @@ mod bus;
 mod conformance;
 mod faults;
 mod http;
+mod lookup;
 mod python;
 mod rpc;
+mod unit;

@@ -27,6 +27,10 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Its twin in the grid.
     pub twin_id: Option<u64>,
+    /// The key that the twin signs messages of the bus with, in hex; empty: the node's own.
+    pub twin_key: String,
+    /// Where the twin takes messages of the bus; empty: at the node's own address.
+    pub twin_address: String,
     /// Where its key is kept; needed with explorers.
     pub folder: Option<PathBuf>,
     /// The unix socket that JSON-RPC is served on; none: not.
@@ -67,6 +71,8 @@ impl Default for NodeConfig {
             name: String::new(),
             labels: BTreeMap::new(),
             twin_id: None,
+            twin_key: String::new(),
+            twin_address: String::new(),
             folder: None,
             socket: None,
             tcp: None,
@@ -132,6 +138,8 @@ impl NodeConfig {
             "folder",
             "explorers want signed heartbeats; name the folder that the node's key is kept in",
         )?;
+        let is_hex = self.twin_key.len() == 64 && self.twin_key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        ensure(is_hex || self.twin_key.is_empty(), "twin_key", "it is a public key of 32 bytes in hex")?;
         ensure((100..=3_600_000).contains(&self.interval_ms), "interval_ms", "it must be 100 to 3600000")?;
         ensure(self.forward_timeout_ms > 0, "forward_timeout_ms", "it must be more than 0")?;
         self.lines.validate().map_err(|invalid| invalid.within("lines"))?;

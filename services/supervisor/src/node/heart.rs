@@ -109,6 +109,7 @@ impl Heart {
                 public_key: Some(public_key.clone()),
                 first_seen: now,
                 last_seen: now,
+                twin_since: None,
                 history: Vec::new(),
             };
             self.told.send_replace(Some(Arc::new(Beat { node, line })));
@@ -154,6 +155,8 @@ impl Heart {
             overlay_ip,
             overlay_key,
             twin_id: self.config.twin_id,
+            twin_key: self.config.twin_key.clone(),
+            twin_address: self.config.twin_address.clone(),
             started_at_ms: self.identity.started_at_ms,
             counter,
             sent_at_ms: now_ms().max(self.identity.started_at_ms),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An explorer over the network, at this port (0: any free one).
-fn explorer(redis: &RedisServer, folder: &Path, port: &str) -> Process {
+pub(super) fn explorer(redis: &RedisServer, folder: &Path, port: &str) -> Process {
     let socket = format!("unix://{}", folder.join("explorer.sock").display());
     let settings = [
         ("SOCKET", socket.as_str()),
@@ -41,7 +41,7 @@ fn node(folder: &Path, id: &str, explorer: &str) -> Process {
         .run()
 }
 
-async fn client(node: &mut Process) -> Client {
+pub(super) async fn client(node: &mut Process) -> Client {
     node.says("is ready").await;
     let line = node.says("JSON-RPC").await;
     let (_, address) = line.split_once("http://").unwrap_or_else(|| panic!("{line}"));

@@ -98,6 +98,37 @@ async fn metrics_have_the_promised_names() {
     cluster.stop().await;
 }
 
+/// A collector of spans; where it listens, and what it gets.
+pub(super) async fn collector() -> (String, mpsc::UnboundedReceiver<Span>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, spans) = mpsc::unbounded_channel();
+    let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Collector(sender)));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (endpoint, spans)
+}
+
+/// The name and the trace of every span that comes, until there is one of each of these names.
+pub(super) async fn traces(
+    spans: &mut mpsc::UnboundedReceiver<Span>,
+    names: &[&str],
+) -> Vec<(String, String)> {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut take = |span: Span| {
+        let id = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        seen.push((span.name, id));
+        names.iter().all(|name| seen.iter().any(|(found, _)| found == name))
+    };
+    let gather = async { while !take(spans.recv().await.expect("the collector lives")) {} };
+    let gathered = tokio::time::timeout(PATIENCE, gather).await;
+    // Whoever has ended has told everything.
+    while let Ok(span) = spans.try_recv() {
+        take(span);
+    }
+    assert!(gathered.is_ok(), "only {seen:?}");
+    seen
+}
+
 /// A collector that hands on what it gets.
 struct Collector(mpsc::UnboundedSender<Span>);
 
@@ -120,12 +151,7 @@ impl TraceService for Collector {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_goes_from_the_gateway_through_redis_to_the_runner() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, mut spans) = mpsc::unbounded_channel();
-    let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Collector(sender)));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-
+    let (endpoint, mut spans) = collector().await;
     let redis = hero_testing::RedisServer::start().unwrap();
     let url = redis.url();
     let otlp = ("TELEMETRY__OTLP_ENDPOINT", endpoint.as_str());
