@@ -20,6 +20,8 @@ pub const PROCESS_DURATION: &str = "messaging.process.duration";
 pub const DB_DURATION: &str = "db.client.operation.duration";
 /// Jobs that wait in a queue.
 pub const QUEUE_DEPTH: &str = "hero.job.queue.depth";
+/// Jobs beyond the limit of their context, outside of the queues.
+pub const JOBS_PARKED: &str = "hero.job.parked";
 /// Changes of a job's status.
 pub const JOB_TRANSITIONS: &str = "hero.job.transitions";
 /// How long jobs waited in a queue before a runner took them, in seconds.

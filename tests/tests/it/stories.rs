@@ -3,6 +3,7 @@
 mod attacks;
 mod authorization;
 mod circles;
+mod fairness;
 mod jobs;
 mod launcher;
 mod nodes;
