@@ -159,7 +159,11 @@ impl Metrics {
             process_duration: seconds(names::PROCESS_DURATION, "How long a runner worked on a job"),
             db_duration: seconds(names::DB_DURATION, "How long Redis took to answer"),
             queue_depth: gauge(names::QUEUE_DEPTH, "{job}", "Jobs that wait in a queue"),
-            jobs_parked: gauge(names::JOBS_PARKED, "{job}", "Jobs beyond the limit of their context, outside of the queues"),
+            jobs_parked: gauge(
+                names::JOBS_PARKED,
+                "{job}",
+                "Jobs beyond the limit of their context, outside of the queues",
+            ),
             job_transitions: counter(names::JOB_TRANSITIONS, "{transition}", "Changes of a job's status"),
             job_wait: seconds(names::JOB_WAIT, "How long jobs waited in a queue"),
             runner_busy: up_down(names::RUNNER_BUSY, "{job}", "Jobs that a runner works on now"),
