@@ -43,6 +43,9 @@ pub struct JobLimits {
     /// Bytes that the jobs of one context may keep together: scripts, outputs, logs, and some hundred for each job. Those
     /// that ended first are let go of early; when none has ended, new ones are refused. 0: as many as there are.
     pub max_context_bytes: u64,
+    /// How many jobs of one context run at once, on all runners together; more are parked outside of the queues until
+    /// one of them ends. 0: as many as there are slots. A circle may have a limit of its own.
+    pub max_running_per_context: u32,
 }
 
 impl JobLimits {
@@ -81,6 +84,7 @@ impl Default for JobLimits {
             default_retention_s: 7 * 86_400,
             max_retention_s: 366 * 86_400,
             max_context_bytes: 0,
+            max_running_per_context: 0,
         }
     }
 }

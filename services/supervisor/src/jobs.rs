@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::feeds::Feeds;
 use crate::{
+    census::Census,
     circles::Directory,
     config::{SubmitConfig, WaitConfig},
     readiness::Gate,
@@ -51,6 +52,7 @@ pub(crate) struct Ends {
 pub(crate) struct StoredJobs {
     store: Store,
     access: Access,
+    census: Census,
     feeds: Feeds,
     limits: Arc<JobLimits>,
     submissions: Submissions<Store>,
@@ -74,6 +76,7 @@ impl StoredJobs {
         let waiters = Waiters::new(wait.max_waiters);
         Self {
             submissions: Submissions::new(store.clone(), submit),
+            census: Census::new(store.clone()),
             feeds: Feeds::new(store.clone(), waits.clone(), waiters.clone(), access.clone(), ends.feeds),
             waiters,
             limits,
@@ -180,7 +183,9 @@ impl Jobs for StoredJobs {
 
     async fn get(&self, caller: &Caller, id: JobId) -> Result<Job> {
         self.enter(caller).await?;
-        Ok(self.store.get(id, confine(caller)).await?)
+        let mut job = self.store.get(id, confine(caller)).await?;
+        self.census.note(&mut job).await;
+        Ok(job)
     }
 
     async fn status(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {

@@ -7,6 +7,7 @@
 --   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
 --   b its bytes are counted, for its context has a budget
 --   w its log is followed
+--   c it counts against the limit of its context    k it is parked because of that limit
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100
@@ -71,6 +72,9 @@ local function flush()
   end
   pushes = {}
 end
+
+-- In admission.lua.
+local leave
 
 local function delay(id, key, due)
   call('ZADD', DELAYED, due, id)
@@ -153,6 +157,7 @@ local function fail(id, kind, text, output)
   if output then call('HSET', key, 'output', output) end
   call('ZADD', ERRORS, score_of(entry), id)
   keep(id, key, marks)
+  if has(marks, 'c') then leave(id, key, job[5] or DEFAULT_CONTEXT, marks) end
   reply(id, marks, 'error')
   note('failed', id)
   if has(marks, 'd') then settle(id, false) end
