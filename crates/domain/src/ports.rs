@@ -11,7 +11,7 @@ use crate::{
     Job, JobChange, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogNews, LogPage, Login, NewCircle,
     NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage,
     NodeTarget, OverlayCall, OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId,
-    SignedHeartbeat, Watched,
+    SignedHeartbeat, Stats, Watched,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -144,6 +144,9 @@ pub trait Jobs: Send + Sync + 'static {
 
     /// Why a job is where it is, in data; [`Explanation::reasons`] puts it into words.
     fn explain(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<Explanation>> + Send;
+
+    /// The figures of an overview, at a cost that does not grow with the number of jobs.
+    fn stats(&self, caller: &Caller) -> impl Future<Output = Result<Stats>> + Send;
 
     /// Removes a job and its log; a running one is stopped first. A repeat is NotFound.
     fn delete(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;

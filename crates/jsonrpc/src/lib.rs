@@ -30,6 +30,7 @@ mod pace;
 mod params;
 mod schedules;
 mod session;
+mod stats;
 mod subscriptions;
 mod view;
 mod wire;
@@ -48,6 +49,7 @@ pub use overlay::{MyceliumMessageView, MyceliumStatusView};
 pub use pace::Pace;
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
+pub use stats::{FailureView, FlowView, JobCountsView, LaneView, RunnerCountsView, StatsView, StoreView};
 pub use view::{
     AheadView, AuditView, CircleView, ContextBytesView, CreatedKeyView, ExplanationView, JobEventView,
     JobView, KeyView, LogLineView, LogNewsView, RunnerView, ScheduleView, ServingView, TemplateView,

@@ -12,11 +12,11 @@ use std::{
 use futures::{StreamExt as _, stream};
 use hero_domain::{
     ApiError, AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage,
-    ErrorKind, Explanation, Feed, Job, JobChange, JobDigest, JobEventKind, JobFilter, JobId, JobPage,
-    JobStatus, KeyInfo, LogLine, LogNews, LogPage, LogStream, Login, NewCircle, NewJob, NewKey, NewSchedule,
-    Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall,
-    OverlayKey, OverlayMessage, OverlayState, OverlayStatus, Proof, Reason, Result, Runner, RunnerId,
-    RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp, Watched,
+    ErrorKind, Explanation, Feed, Job, JobChange, JobCounts, JobDigest, JobEventKind, JobFilter, JobId,
+    JobPage, JobStatus, KeyInfo, LogLine, LogNews, LogPage, LogStream, Login, NewCircle, NewJob, NewKey,
+    NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget,
+    OverlayCall, OverlayKey, OverlayMessage, OverlayState, OverlayStatus, Proof, Reason, Result, Runner,
+    RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Stats, Timestamp, Watched,
     ports::{Bus, Circles, Jobs, Keys, Nodes, Overlay, Ports, Runners, Schedules},
 };
 use tokio::sync::Notify;
@@ -615,6 +615,14 @@ impl Jobs for FakeNode {
             error_kind: job.error_kind,
             context_bytes: None,
         })
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.enter("stats").await?;
+        let state = self.lock();
+        let seen = state.jobs.values().filter(|job| caller.sees_context(&job.context_id));
+        let kept = seen.count() as u64;
+        Ok(Stats { jobs: JobCounts { kept, ..JobCounts::default() }, ..Stats::default() })
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

@@ -16,7 +16,7 @@ use std::{
 use futures::future::join_all;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Explanation, Feed, Job, JobChange, JobFilter, JobId, JobPage, JobStatus,
-    LogNews, LogPage, NewJob, Reason, Result, Watched, ports::Jobs,
+    LogNews, LogPage, NewJob, Reason, Result, Stats, Watched, ports::Jobs,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -292,6 +292,10 @@ impl<J: Jobs> Jobs for Coalesced<J> {
 
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
         self.0.jobs.explain(caller, id).await
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.0.jobs.stats(caller).await
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

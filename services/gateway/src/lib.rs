@@ -15,10 +15,12 @@ mod coalesce;
 mod config;
 mod connection;
 mod edge;
+mod offered;
 mod paced;
 mod paces;
 mod refusal;
 mod service;
+mod ui;
 mod upstream;
 
 pub use coalesce::Coalesced;

@@ -7,7 +7,8 @@ use std::{slice, sync::Arc, time::Duration};
 
 use hero_domain::{
     ApiError, Caller, Circle, DEFAULT_CONTEXT, Explanation, Feed, Job, JobChange, JobFilter, JobId,
-    JobLimits, JobPage, JobStatus, LogNews, LogPage, NewJob, Reason, Result, Scope, Watched, ports::Jobs,
+    JobLimits, JobPage, JobStatus, LogNews, LogPage, NewJob, Reason, Result, Scope, Stats, Watched,
+    ports::Jobs,
 };
 use hero_proto::MAX_LOG_PAGE_BYTES;
 use hero_store::{Created, Error, JobStore as _, Store, Waits};
@@ -19,6 +20,7 @@ use crate::{
     census::Census,
     circles::Directory,
     config::{SubmitConfig, WaitConfig},
+    flow::Flow,
     readiness::Gate,
     submissions::Submissions,
     waiters::Waiters,
@@ -59,6 +61,7 @@ pub(crate) struct StoredJobs {
     waits: Waits,
     waiters: Waiters,
     wait: WaitConfig,
+    flow: Flow,
     /// Ends every wait, when the process is about to stop.
     closing: CancellationToken,
 }
@@ -84,8 +87,14 @@ impl StoredJobs {
             access,
             waits,
             wait,
+            flow: Flow::default(),
             closing: ends.waits,
         }
+    }
+
+    /// The same with what is known of the last minutes.
+    pub(crate) fn with_flow(self, flow: Flow) -> Self {
+        Self { flow, ..self }
     }
 
     /// Every call passes here first.
@@ -273,6 +282,15 @@ impl Jobs for StoredJobs {
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
         self.enter(caller).await?;
         Ok(self.store.explain(id, confine(caller)).await?)
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.enter(caller).await?;
+        if let Some(circle) = &caller.circle {
+            return Ok(self.store.stats(Some(circle), &[]).await?);
+        }
+        let stats = self.store.stats(None, &self.circles.all().await?).await?;
+        Ok(Stats { flow: self.flow.samples(), ..stats })
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

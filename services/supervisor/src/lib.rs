@@ -9,6 +9,7 @@ mod beside;
 mod census;
 mod circles;
 mod config;
+mod flow;
 mod jobs;
 mod keys;
 mod node;

@@ -19,6 +19,7 @@ use crate::{
     beside::Beside,
     circles::Directory,
     config::{Flags, SupervisorConfig},
+    flow::Flow,
     jobs::{Access, Ends, StoredJobs},
     keys::StoredKeys,
     node::{self, Face, Fleet, Heart},
@@ -96,6 +97,7 @@ impl Service for Supervisor {
         );
         let limits = Arc::new(config.jobs);
         let max_running_per_context = limits.max_running_per_context;
+        let flow = Flow::default();
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
@@ -103,7 +105,8 @@ impl Service for Supervisor {
             Arc::clone(&limits),
             (config.submit, config.wait),
             ends.clone(),
-        );
+        )
+        .with_flow(flow.clone());
         let runners = StoredRunners { store: store.clone(), gate: gate.clone(), circles: circles.clone() };
         let schedules = StoredSchedules {
             store: store.clone(),
@@ -139,6 +142,7 @@ impl Service for Supervisor {
             .add_service(key_server(keys))
             .add_service(node_server(fleet))
             .descriptors(FILE_DESCRIPTOR_SET);
+        let (watched, watched_gate) = (store.clone(), gate.clone());
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep, max_running_per_context };
 
         let mut tasks = Tasks::new(shutdown.clone());
@@ -158,6 +162,10 @@ impl Service for Supervisor {
         tasks.restartable("upkeep", {
             let shutdown = shutdown.clone();
             move || upkeep.clone().run(shutdown.clone())
+        });
+        tasks.restartable("flow", {
+            let shutdown = shutdown.clone();
+            move || flow.clone().watch(watched.clone(), watched_gate.clone(), shutdown.clone())
         });
         tasks.restartable("schedules", {
             let shutdown = shutdown.clone();

@@ -14,6 +14,7 @@ mod claiming;
 mod concurrency;
 mod confining;
 mod creating;
+mod figures;
 mod finishing;
 mod hands;
 mod limiting;

@@ -3,5 +3,6 @@
 mod bounds;
 mod calls;
 mod node;
+mod pages;
 mod places;
 mod tls;
