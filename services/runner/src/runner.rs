@@ -98,7 +98,7 @@ impl Service for Runner {
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { config, id, store, engines, not_offered, sandbox, listener, cx, job_store, work } = self;
         let health = grpc::Server::new(&config.grpc, &cx.health).serve(listener, shutdown.clone());
-        let worker = Worker { config, id, store, engines, not_offered, sandbox, job_store };
+        let worker = Worker { config, id, store, engines, not_offered, sandbox, job_store, work };
         let (served, ()) = tokio::join!(health, worker.work(shutdown));
         served
     }

@@ -289,7 +289,7 @@ impl Jobs for StoredJobs {
         if let Some(circle) = &caller.circle {
             return Ok(self.store.stats(Some(circle), &[]).await?);
         }
-        let stats = self.store.stats(None, &self.circles.all().await?).await?;
+        let stats = self.store.stats(None, &self.access.circles.all().await?).await?;
         Ok(Stats { flow: self.flow.samples(), ..stats })
     }
 
