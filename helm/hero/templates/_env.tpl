@@ -101,6 +101,7 @@ tcp: tcp://0.0.0.0:{{ $values.tcp.port | int64 }}
 {{- else if eq $facts.service "mycelium-bridge" }}
 listen: {{ $listen }}
 channel: {token: "file:/etc/hero/internal/token"}
+grpc: {token: "file:/etc/hero/internal/token"}
 {{- else if eq $facts.service "msgbus-relay" }}
 listen: {{ $listen }}
 grpc_listen: tcp://0.0.0.0:8085
