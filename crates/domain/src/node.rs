@@ -572,6 +572,7 @@ mod tests {
             public_key: None,
             first_seen: Timestamp::from_millis(0),
             last_seen: Timestamp::from_millis(0),
+            twin_since: None,
             history: Vec::new(),
         };
         let page = |nodes: Vec<Node>| NodePage { total: nodes.len() as u64, nodes, next_cursor: None };
