@@ -17,7 +17,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt lint bench chaos chart images e2e docker release setup
+.PHONY: help up test ui browser fmt lint bench chaos chart images e2e docker release setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ up: setup ## set up what is missing, build, and start a whole node (flags: make 
 
 test: setup ## set up what is missing, and run every test
 	$(CARGO) test --workspace
+
+ui: setup browser $(TOOLS)/ui/ready ## the dashboard in a real browser (HERO_UI_PICTURES=docs/ui makes the pictures anew)
+	$(CARGO) build -p hero-cli
+	$(TOOLS)/ui/bin/python -m pytest -q -p no:cacheprovider $(ARGS) tests/ui
 
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -78,6 +82,18 @@ docker:
 $(TOOLS)/e2e/ready: tests/requirements.txt
 	python3 -m venv $(TOOLS)/e2e || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv && python3 -m venv $(TOOLS)/e2e; }
 	$(TOOLS)/e2e/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# A browser and its driver from Debian's packages, for the tests of the dashboard alone.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && exit 0; \
+	echo "installing chromium chromium-driver"; \
+	$(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core
+
+$(TOOLS)/ui/ready: tests/ui/requirements.txt
+	python3 -m venv $(TOOLS)/ui || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv && python3 -m venv $(TOOLS)/ui; }
+	$(TOOLS)/ui/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # What the node and its tests need from outside: Redis, Python for Python jobs, a C compiler for building.

@@ -24,7 +24,7 @@ Start a node with `hero up`, then: echo 'print(6 * 7)' | hero run --type python 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The node: http://, https://, ws:// or wss:// [default: of the context, else http://127.0.0.1:8080]
+    /// The node: http://, ws://, unix://, tcp:// or mycelium:// [default: of the context, else http://127.0.0.1:8080]
     #[arg(long, global = true, value_name = "URL", env = "HERO_URL", help_heading = "Node")]
     pub(crate) url: Option<String>,
     /// A secret or API key; file:PATH reads it from a file
@@ -40,6 +40,16 @@ pub(crate) struct Global {
     /// A circle's public key: calls go to that circle
     #[arg(long, global = true, value_name = "PUBLIC_KEY", env = "HERO_CIRCLE", help_heading = "Node")]
     pub(crate) circle: Option<String>,
+    /// The Mycelium daemon of this machine, for a node at mycelium://KEY
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "HERO_MYCELIUM_DAEMON",
+        default_value = "http://127.0.0.1:8990",
+        help_heading = "Node"
+    )]
+    pub(crate) mycelium_daemon: String,
     /// A context of `hero context` other than the current one
     #[arg(long, global = true, value_name = "NAME", env = "HERO_CONTEXT", help_heading = "Node")]
     pub(crate) context: Option<String>,
@@ -88,10 +98,28 @@ pub(crate) enum Command {
     Schedule(Schedule),
     /// List the runners of the node
     Runners,
+    /// List the nodes that this one knows of, or show one, or decide about it
+    Nodes(Nodes),
     /// Tell a runner to take no new jobs
     Drain(Drain),
-    /// Call any method of the API
+    /// Call any method of the API, here or on another node
     Call(Call),
+    /// Circles: a key pair of your own, which ones a node serves, logging in
+    #[command(subcommand)]
+    Circle(Circle),
+    /// API keys of the node
+    #[command(subcommand)]
+    Key(Key),
+    /// Who did what to keys and circles, and who has logged in, the latest first
+    Audit {
+        /// At most so many lines
+        #[arg(long, short = 'n', default_value_t = 100)]
+        limit: usize,
+    },
+    /// A live look: rates, queues with the oldest waiting age, runners, failures, Redis
+    Top(Top),
+    /// Measure how fast small jobs go through the node from here
+    Bench(Bench),
     /// Say who the node takes you for
     Whoami,
     /// Nodes that you work with: urls and keys, kept in a file that only you can read
@@ -161,6 +189,9 @@ pub(crate) struct Script {
     /// Not before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub(crate) run_at: Option<String>,
+    /// Another node: its id, `any` for the least busy one, or a selector in JSON
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
     /// The same key gives the same job, however often it is submitted
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
@@ -333,7 +364,141 @@ pub(crate) struct Drain {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// The one to show, or to decide about
+    pub(crate) node_id: Option<String>,
+    /// Whether it may be heard and called
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) decide: Option<Decision>,
+    /// Only those in this state: alive, suspect, dead or gone
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only those that run this language
+    #[arg(long = "type", short = 't', value_name = "LANGUAGE", value_enum)]
+    pub(crate) language: Option<Language>,
+    /// Only those with this label: `zone`, or `zone=brussels`
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// At most so many
+    #[arg(long, short = 'n', default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Go on from a page's last id
+    #[arg(long, value_name = "NODE_ID")]
+    pub(crate) cursor: Option<String>,
+}
+
+/// What an admin decides about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Decision {
+    /// It may come back, after a ban or with another key
+    Allow,
+    /// It is heard and called no more
+    Ban,
+    /// It is forgotten, and new when it is heard of again
+    Forget,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Circle {
+    /// Make a key pair; the public key is the circle
+    New(NewCircleKey),
+    /// Serve a circle; a repeat replaces its members
+    Add {
+        /// Its public key
+        public_key: String,
+        /// The public key of a member; can be repeated
+        #[arg(long = "member", value_name = "PUBLIC_KEY")]
+        members: Vec<String>,
+        /// The longest time that one of its jobs may run
+        #[arg(long, value_name = "SECONDS")]
+        max_timeout: Option<u32>,
+    },
+    /// List the circles that the node serves
+    Ls,
+    /// Serve a circle no more
+    Rm {
+        /// Its public key
+        public_key: String,
+    },
+    /// Prove a key to a circle (--circle, else the key's own) and get a token for a while
+    Login(CircleLogin),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewCircleKey {
+    /// Where the secret key is kept, for you alone [default: in your configuration folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CircleLogin {
+    /// The file with the secret key, as `hero circle new` makes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_key: PathBuf,
+    /// Keep the token as a context of this name instead of printing it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) save_as: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key, which is shown this once
+    New {
+        /// Its name
+        name: String,
+        /// What it may do
+        #[arg(long, default_value = "user", value_parser = ["admin", "user", "register"])]
+        scope: String,
+        /// The circle that it is for; none: the node
+        #[arg(long, value_name = "PUBLIC_KEY")]
+        of_circle: Option<String>,
+    },
+    /// List keys
+    Ls,
+    /// Replace a key by another of the same name; the old one is over
+    Rotate {
+        /// Its name
+        name: String,
+    },
+    /// Forget a key
+    Rm {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Look once, and say it in words
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// The time between two looks
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(200..=60_000))]
+    pub(crate) every_ms: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// How many jobs
+    #[arg(long, short = 'n', default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) jobs: u32,
+    /// How many at a time
+    #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) parallel: u32,
+    /// Their language [default: osis]
+    #[arg(long = "type", short = 't', value_name = "LANGUAGE", value_enum)]
+    pub(crate) language: Option<Language>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Call {
+    /// Call it on this node: its id, `any`, or a selector in JSON
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
     /// The method
     pub(crate) method: String,
     /// Its params, a JSON array or object

@@ -77,8 +77,8 @@ impl Contexts {
         Ok(written().with_context(|| format!("{} cannot be written", path.display()))?)
     }
 
-    /// The node that the command line, the environment and the file together name.
-    pub(crate) fn choose(&self, global: &Global) -> Result<Target> {
+    /// The node that the command line, the environment and the file together name, and its circle.
+    pub(crate) fn choose(&self, global: &Global) -> Result<(Target, Option<String>)> {
         let name = global.context.as_ref().or(self.current.as_ref());
         let context = match name {
             Some(name) => self.contexts.get(name).cloned().ok_or_else(|| self.unknown(name))?,
@@ -87,7 +87,8 @@ impl Contexts {
         let url = global.url.clone().or(context.url).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let key = global.key.clone().or(context.key).map(|key| read_key(&key)).transpose()?;
         let circle = global.circle.clone().or(context.circle);
-        Ok(Target { url: with_circle(&url, circle.as_deref()), key })
+        let daemon = global.mycelium_daemon.clone();
+        Ok((Target { url: with_circle(&url, circle.as_deref()), key, daemon }, circle))
     }
 
     /// The context of this name, to be changed or removed.
@@ -103,6 +104,8 @@ impl Contexts {
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) key: Option<String>,
+    /// The Mycelium daemon that leads to it, where it is in the overlay.
+    pub(crate) daemon: String,
 }
 
 fn with_circle(url: &str, circle: Option<&str>) -> String {
@@ -150,11 +153,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_context_which_wins_over_the_default() {
-        let at = |url: &str, key: Option<&str>| Target { url: url.to_owned(), key: key.map(str::to_owned) };
-        assert_eq!(Contexts::default().choose(&global(&[])).unwrap(), at("http://127.0.0.1:8080", None));
-        assert_eq!(contexts().choose(&global(&[])).unwrap(), at("https://far/02ab", Some("k")));
+        let at = |url: &str, key: Option<&str>| Target {
+            url: url.to_owned(),
+            key: key.map(str::to_owned),
+            daemon: "http://127.0.0.1:8990".to_owned(),
+        };
+        assert_eq!(Contexts::default().choose(&global(&[])).unwrap().0, at("http://127.0.0.1:8080", None));
+        assert_eq!(contexts().choose(&global(&[])).unwrap().0, at("https://far/02ab", Some("k")));
         let flags = global(&["--url", "http://near", "--key", "s", "--circle", "03"]);
-        assert_eq!(contexts().choose(&flags).unwrap(), at("http://near/03", Some("s")));
+        assert_eq!(contexts().choose(&flags).unwrap().0, at("http://near/03", Some("s")));
         let error = contexts().choose(&global(&["--context", "no"])).unwrap_err().to_string();
         assert!(error.contains("`no`") && error.contains("far"), "{error}");
     }

@@ -16,7 +16,7 @@ mod show;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use args::{Arguments, Command, Up};
+use args::{Arguments, Circle, Command, Up};
 use clap::{CommandFactory as _, Parser as _};
 use contexts::Contexts;
 use failure::{Failure, Result};
@@ -50,22 +50,26 @@ fn client(global: &args::Global, command: Command) -> Result {
             return Ok(());
         }
         Command::Manual { man } => return manual(man.as_deref()),
+        Command::Circle(Circle::New(new)) => return commands::circles::new(show, &new),
         Command::Context(command) => return commands::contexts::context(global, show, &command),
         _ => {}
     }
-    let target = Contexts::read(&contexts::path()?)?.choose(global)?;
+    let (target, circle) = Contexts::read(&contexts::path()?)?.choose(global)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime does not start")?;
     runtime.block_on(async {
+        if let Command::Circle(Circle::Login(login)) = &command {
+            return commands::circles::login(target, circle.as_deref(), show, login).await;
+        }
         let node = Node::at(target)?;
         ask(&node, show, &command).await
     })
 }
 
 async fn ask(node: &Node, show: Show, command: &Command) -> Result {
-    use commands::{doctor, follow, jobs, node as nodes, schedules};
+    use commands::{bench, circles, doctor, fleet, follow, jobs, keys, node as nodes, schedules, top};
     match command {
         Command::Run(run) => follow::run(node, show, run).await,
         Command::Submit(submit) => follow::submit(node, show, submit).await,
@@ -79,6 +83,12 @@ async fn ask(node: &Node, show: Show, command: &Command) -> Result {
         Command::Rm(remove) => jobs::remove(node, show, remove).await,
         Command::Schedule(schedule) => schedules::schedule(node, show, schedule).await,
         Command::Runners => nodes::runners(node, show).await,
+        Command::Nodes(nodes) => fleet::nodes(node, show, nodes).await,
+        Command::Circle(circle) => circles::circle(node, show, circle).await,
+        Command::Key(key) => keys::key(node, show, key).await,
+        Command::Audit { limit } => keys::audit(node, show, *limit).await,
+        Command::Top(top) => top::top(node, show, top).await,
+        Command::Bench(bench) => bench::bench(node, show, bench).await,
         Command::Drain(drain) => nodes::drain(node, drain).await,
         Command::Call(call) => nodes::call(node, call).await,
         Command::Whoami => nodes::whoami(node, show).await,

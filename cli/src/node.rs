@@ -1,16 +1,10 @@
-//! The node at the other end: one call in, its answer or a [`Failure`] out.
+//! The node at the other end, over whichever way its url names: one call in, its answer or a [`Failure`] out.
 
 use std::time::Duration;
 
-use jsonrpsee::{
-    core::{
-        ClientError,
-        client::ClientT,
-        params::{ArrayParams, ObjectParams},
-    },
-    http_client::{HeaderMap, HttpClient, HttpClientBuilder},
-};
-use serde_json::Value;
+use hero_client::{CallError, Client, Error};
+use hero_jsonrpc::method;
+use serde_json::{Map, Value};
 
 use crate::{
     contexts::Target,
@@ -22,83 +16,98 @@ const LONGEST_CALL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A node.
 pub(crate) struct Node {
-    url: String,
-    client: HttpClient,
+    client: Client,
 }
 
 impl Node {
     /// The node at `target`. Nothing is sent yet.
     pub(crate) fn at(target: Target) -> Result<Self> {
-        let wrong = |words: &dyn std::fmt::Display| {
-            Failure::Usage(format!("{} cannot be used as the url of a node: {words}", target.url))
+        let Target { url, key, daemon } = target;
+        let unusable = |error: Error| match error {
+            Error::Address(error) => Failure::Usage(error.to_string()),
+            error => Failure::Usage(format!("{url} cannot be used as the url of a node: {error}")),
         };
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &target.key {
-            let bearer = format!("Bearer {key}")
+        let client = if url.starts_with("mycelium://") {
+            let to = url
                 .parse()
-                .map_err(|_| Failure::Usage("the key has characters that no key has".to_owned()))?;
-            headers.insert("authorization", bearer);
-        }
-        let client = HttpClientBuilder::default()
-            .set_headers(headers)
-            .request_timeout(LONGEST_CALL)
-            .build(&target.url)
-            .map_err(|error| wrong(&error))?;
-        Ok(Self { url: target.url, client })
+                .map_err(|error| Failure::Usage(format!("{url} names no node of the overlay: {error}")))?;
+            let builder = Client::over_mycelium(daemon, to);
+            match key {
+                Some(key) => builder.secret(key).build(),
+                None => builder.build(),
+            }
+        } else {
+            let builder = Client::builder(url.clone());
+            match key {
+                Some(key) => builder.secret(key).build(),
+                None => builder.build(),
+            }
+        };
+        Ok(Self { client: client.map_err(unusable)? })
     }
 
     /// Where it is.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        self.client.address()
     }
 
     /// Calls a method with an array or an object of params.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value> {
-        let answer = match params {
-            Value::Object(members) => {
-                let mut params = ObjectParams::new();
-                for (name, value) in members {
-                    params.insert(&name, value).map_err(anyhow::Error::new)?;
-                }
-                self.client.request(method, params).await
-            }
-            Value::Array(values) => {
-                let mut params = ArrayParams::new();
-                for value in values {
-                    params.insert(value).map_err(anyhow::Error::new)?;
-                }
-                self.client.request(method, params).await
-            }
-            _ => return Err(Failure::Usage("params are a JSON array or object".to_owned())),
-        };
+        let params = named(method, params)?;
+        let answer = self.client.call_within(method, params, LONGEST_CALL).await;
         answer.map_err(|error| self.failure(error))
     }
 
-    fn failure(&self, error: ClientError) -> Failure {
-        let ClientError::Call(error) = error else {
-            return Failure::NoNode { url: self.url.clone(), why: chain(&error) };
-        };
-        let data: Value =
-            error.data().and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
-        let text = |name: &str| data[name].as_str();
-        let mut message = match text("field") {
-            Some(field) => format!("{field}: {}", error.message()),
-            None => error.message().to_owned(),
-        };
-        if let Some(trace) = text("trace_id") {
-            message.push_str(&format!(" (trace {trace})"));
+    fn failure(&self, error: Error) -> Failure {
+        match error {
+            Error::Call(error) => refused(&error),
+            Error::Unreachable { address, why } => Failure::NoNode { url: address, why },
+            Error::Refused(words) => Failure::Usage(words),
+            error => Failure::NoNode { url: self.url(), why: error.to_string() },
         }
-        Failure::Refused { code: error.code(), message, reason: text("reason").map(str::to_owned) }
     }
 }
 
-/// The innermost cause says most.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        words = inner.to_string();
-        source = inner.source();
+/// Some ways carry a key among named params only, so params are named where their names are known.
+fn named(name: &str, params: Value) -> Result<Value> {
+    match params {
+        Value::Object(_) => Ok(params),
+        Value::Array(values) => match method(name) {
+            Some(method) if values.len() <= method.params.len() => {
+                let names = method.params.iter().map(|param| param.name.to_owned());
+                Ok(names.zip(values).collect::<Map<_, _>>().into())
+            }
+            _ => Ok(Value::Array(values)),
+        },
+        _ => Err(Failure::Usage("params are a JSON array or object".to_owned())),
     }
-    words
+}
+
+fn refused(error: &CallError) -> Failure {
+    let text = |name: &str| error.data[name].as_str();
+    let mut message = match text("field") {
+        Some(field) => format!("{field}: {}", error.message),
+        None => error.message.clone(),
+    };
+    if let Some(trace) = text("trace_id") {
+        message.push_str(&format!(" (trace {trace})"));
+    }
+    Failure::Refused { code: error.code, message, reason: text("reason").map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::named;
+
+    #[test]
+    fn params_are_named_where_their_names_are_known() {
+        assert_eq!(named("wait_job", json!(["x", 3])).unwrap(), json!({"job_id": "x", "timeout": 3}));
+        assert_eq!(named("whoami", json!([])).unwrap(), json!({}));
+        assert_eq!(named("wait_job", json!({"job_id": 1})).unwrap(), json!({"job_id": 1}));
+        assert_eq!(named("unknown", json!([1])).unwrap(), json!([1]));
+        assert_eq!(named("whoami", json!([1])).unwrap(), json!([1]), "the node refuses it by itself");
+        assert!(named("whoami", json!(1)).is_err());
+    }
 }

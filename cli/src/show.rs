@@ -41,7 +41,7 @@ impl Show {
     pub(crate) fn status(self, status: &str) -> String {
         let colour = match status {
             "Finished" | "alive" => AnsiColor::Green,
-            "Error" | "lost" | "dead" => AnsiColor::Red,
+            "Error" | "lost" | "dead" | "gone" | "banned" => AnsiColor::Red,
             "Started" => AnsiColor::Cyan,
             _ => AnsiColor::Yellow,
         };
@@ -144,6 +144,11 @@ pub(crate) fn between(from: Option<&str>, to: Option<&str>) -> String {
     } else {
         span(ms / 1_000)
     }
+}
+
+/// A time in milliseconds, for people.
+pub(crate) fn millis(ms: u64) -> String {
+    if ms < 1_000 { format!("{ms} ms") } else { span(i64::try_from(ms / 1_000).unwrap_or(i64::MAX)) }
 }
 
 fn span(seconds: i64) -> String {

@@ -158,6 +158,53 @@ fn what_is_around_jobs_is_there_too() {
 }
 
 #[test]
+fn keys_circles_and_the_whole_node_are_looked_after() {
+    let person = Person::with_a_node();
+    let secret = person.out(&["key", "new", "oven", "--scope", "user"]).trim().to_owned();
+    assert!(person.out(&["key", "ls"]).contains("oven"));
+    assert!(person.out(&["--key", &secret, "whoami"]).contains("oven (user)"));
+    let another = person.out(&["key", "rotate", "oven"]).trim().to_owned();
+    assert_ne!(secret, another);
+    let (status, words) = person.fails(&["key", "rm", "oven"]);
+    assert!(status == Some(64) && words.contains("--yes"), "{words}");
+    person.out(&["key", "rm", "oven", "--yes"]);
+    assert!(person.out(&["audit"]).contains("rotate_key"));
+
+    let file = person.folder.path().join("own.key");
+    let file = file.to_str().unwrap();
+    let circle = person.out(&["circle", "new", "--out", file]).trim().to_owned();
+    person.out(&["circle", "add", &circle, "--max-timeout", "60"]);
+    assert!(person.out(&["circle", "ls"]).contains(&circle));
+    person.out(&["circle", "login", "--secret-key", file, "--save-as", "own"]);
+    assert!(person.json(&["context", "ls"]).to_string().contains(&circle));
+    // The url of the context is the circle's, so that of the command line stays away here.
+    let who = hero(person.folder.path()).args(["--context", "own", "whoami"]).output().unwrap();
+    assert!(String::from_utf8(who.stdout).unwrap().contains(&format!("in circle {circle}")));
+    person.out(&["circle", "rm", &circle]);
+}
+
+#[test]
+fn a_node_is_looked_at_as_a_whole_and_over_a_websocket_too() {
+    let person = Person::with_a_node();
+    let broken = person.script("broken.rhai", "throw \"no flour\"");
+    assert_eq!(person.fails(&["run", &broken]).0, Some(2));
+    let seen = person.out(&["top", "--once"]);
+    for words in ["queued 0", "1 alive", "no flour", "Redis 7", "Python"] {
+        assert!(seen.contains(words), "{words}: {seen}");
+    }
+    assert_eq!(person.json(&["top"])["jobs"]["failed"], 1);
+    let measured = person.json(&["bench", "--jobs", "20", "--parallel", "4"]);
+    assert!(measured["jobs_per_second"].as_f64().unwrap() > 0.0, "{measured}");
+    let (status, words) = person.fails(&["nodes", "--decide", "ban"]);
+    assert!(status == Some(64) && words.contains("name the node"), "{words}");
+    let websocket = person.url.replacen("http", "ws", 1);
+    let who = hero(person.folder.path()).args(["--url", &websocket, "whoami"]).output().unwrap();
+    assert!(who.status.success() && String::from_utf8(who.stdout).unwrap().contains("admin"));
+    let wrong = hero(person.folder.path()).args(["--url", "ftp://here", "whoami"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(64));
+}
+
+#[test]
 fn contexts_are_kept_and_used() {
     let person = Person::with_a_node();
     person.out(&["context", "add", "here"]);

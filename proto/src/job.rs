@@ -3,6 +3,7 @@
 mod client;
 mod convert;
 mod server;
+mod stats;
 
 pub use client::GrpcJobs;
 pub use server::{JobFace, job_server};

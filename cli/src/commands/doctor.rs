@@ -1,6 +1,8 @@
 //! Whether this machine and the node are fit, and how to mend what is not.
 
-use std::{fs, path::Path, process::Command};
+mod node;
+
+use std::{fs, net::TcpStream, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -37,9 +39,10 @@ fn bad(what: &'static str, words: impl Into<String>) -> Finding {
     Finding { what, state: State::Bad, words: words.into() }
 }
 
-pub(crate) async fn doctor(node: &Node, show: Show) -> Result {
+pub(crate) async fn doctor(asked: &Node, show: Show) -> Result {
     let mut findings = vec![redis_server(), python(), v(), landlock(), seccomp(), namespaces()];
-    findings.extend(of_node(node).await);
+    findings.extend(node::findings(asked).await);
+    findings.push(daemon());
     if show.json {
         let all: Vec<Value> = findings
             .iter()
@@ -152,60 +155,12 @@ fn namespaces() -> Finding {
     good(what, "user namespaces are there")
 }
 
-async fn of_node(node: &Node) -> Vec<Finding> {
-    let what = "node";
-    match node.call("whoami", json!([])).await {
-        Err(error) => return vec![bad(what, error.to_string())],
-        Ok(who) if !is_served(&who) => {
-            return vec![bad(what, format!("{} answers, but not as a node", node.url()))];
-        }
-        Ok(_) => {}
-    }
-    let mut findings = vec![good(what, format!("answers at {}", node.url()))];
-    match node.call("list_jobs", json!([{"limit": 1}])).await {
-        Ok(_) => findings.push(good("job store", "answers")),
-        Err(error) => findings.push(bad("job store", error.to_string())),
-    }
-    match node.call("list_runners", json!([])).await {
-        Ok(runners) => findings.push(of_runners(&runners)),
-        Err(error) => findings.push(missing("runners", error.to_string())),
-    }
-    findings
-}
-
-fn is_served(who: &Value) -> bool {
-    who.as_str().is_some_and(|text| !text.is_empty())
-}
-
-fn of_runners(runners: &Value) -> Finding {
-    let mut types: Vec<&str> = runners
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|runner| runner["state"] == "alive")
-        .flat_map(|runner| runner["script_types"].as_array().into_iter().flatten())
-        .filter_map(Value::as_str)
-        .collect();
-    types.sort_unstable();
-    types.dedup();
-    if types.is_empty() {
-        return bad("runners", "none is alive: jobs wait until one signs in (`hero runners`)");
-    }
-    good("runners", format!("{} are served", types.join(", ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{State, of_runners};
-
-    #[test]
-    fn runners_that_are_gone_serve_nobody() {
-        let runner = |state: &str| json!([{"state": state, "script_types": ["OSIS", "Python"]}]);
-        let alive = of_runners(&runner("alive"));
-        assert!(alive.state == State::Good && alive.words == "OSIS, Python are served");
-        assert!(of_runners(&runner("lost")).state == State::Bad);
-        assert!(of_runners(&json!([])).state == State::Bad);
+/// The daemon of the overlay; most nodes need none.
+fn daemon() -> Finding {
+    let what = "mycelium";
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 8990));
+    match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        Ok(_) => good(what, format!("a daemon listens at {address}")),
+        Err(_) => missing(what, format!("no daemon at {address}; only calls over the overlay need one")),
     }
 }

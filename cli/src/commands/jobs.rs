@@ -1,10 +1,10 @@
 //! Jobs, one by one and many: list, show, explain, wait, stop, retry, remove.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::script::name_of;
+use super::{agreed, script::name_of};
 use crate::{
     args::{Filter, Jobs, Logs, ManyJobs, Remove, Retry, Wait},
     failure::{Failure, Result},
@@ -199,19 +199,6 @@ pub(crate) async fn remove(node: &Node, show: Show, remove: &Remove) -> Result {
     node.call("clear_all_jobs", json!([])).await?;
     note("all jobs deleted");
     Ok(())
-}
-
-/// Asks on a terminal; elsewhere the answer has to come as `--yes`.
-fn agreed(question: &str) -> Result<bool> {
-    use std::io::IsTerminal as _;
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("nobody is there to be asked; say --yes".to_owned()));
-    }
-    let mut out = std::io::stderr();
-    let _ = write!(out, "{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(anyhow::Error::new)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The same for each job; the first failure is told at the end, the others are done nevertheless.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::script;
 use crate::{
     args::{Call, Drain},
     failure::{Failure, Result},
@@ -57,7 +58,14 @@ pub(crate) async fn whoami(node: &Node, show: Show) -> Result {
 pub(crate) async fn call(node: &Node, call: &Call) -> Result {
     let params: Value = serde_json::from_str(&call.params)
         .map_err(|error| Failure::Usage(format!("the params are not JSON: {error}")))?;
-    json(&node.call(&call.method, params).await?);
+    let answer = match &call.node {
+        None => node.call(&call.method, params).await?,
+        Some(other) => {
+            let params = json!({"node_id": script::node(other), "method": call.method, "params": params});
+            node.call("call_node", params).await?
+        }
+    };
+    json(&answer);
     Ok(())
 }
 

@@ -36,11 +36,20 @@ pub(crate) fn job(script: &Script) -> Result<Value> {
     add("priority", script.priority.clone().map(Value::from));
     add("run_at", script.run_at.clone().map(Value::from));
     add("idempotency_key", script.idempotency_key.clone().map(Value::from));
+    add("node", script.node.as_deref().map(node));
     add("prerequisites", (!script.after.is_empty()).then(|| json!(script.after)));
     let env: Map<String, Value> =
         script.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     add("env_vars", (!env.is_empty()).then(|| env.into()));
     Ok(job.into())
+}
+
+/// A node as the API takes it: a selector is an object, everything else a name.
+pub(crate) fn node(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(selector @ Value::Object(_)) => selector,
+        _ => text.into(),
+    }
 }
 
 fn by_ending(file: &Path) -> Result<Language> {
@@ -94,6 +103,8 @@ mod tests {
                 "prerequisites": ["x"], "priority": "high",
             })
         );
+        assert_eq!(job(&[file, "--node", "any"]).unwrap()["node"], "any");
+        assert_eq!(job(&[file, "--node", r#"{"label": "oven"}"#]).unwrap()["node"], json!({"label": "oven"}));
         assert!(job(&["no.py"]).unwrap_err().contains("cannot be read"));
         assert!(job(&["script.txt"]).unwrap_err().contains("--type"));
     }

@@ -22,6 +22,7 @@ mod page;
 pub mod ports;
 mod runner;
 mod schedule;
+mod stats;
 mod time;
 
 pub use bus::{BusReply, BusRequest, DeadMessage};
@@ -48,4 +49,8 @@ pub use overlay::{
 pub use page::{JobFilter, JobPage};
 pub use runner::{Runner, RunnerState};
 pub use schedule::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleId};
+pub use stats::{
+    FailureLine, FlowSample, JobCounts, LaneStats, MAX_FAILURE_CHARS, Persistence, RunnerCounts, Stats,
+    StoreStats, first_line,
+};
 pub use time::{Timestamp, TimestampError};

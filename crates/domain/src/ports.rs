@@ -10,7 +10,7 @@ use crate::{
     AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage, Explanation, Job,
     JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogPage, Login, NewCircle, NewJob, NewKey, NewSchedule,
     Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall,
-    OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat,
+    OverlayStatus, Proof, Result, Runner, RunnerId, Schedule, ScheduleId, SignedHeartbeat, Stats,
 };
 
 /// All ports of a node in one place, as a face of the whole node needs them: what JSON-RPC serves.
@@ -125,6 +125,9 @@ pub trait Jobs: Send + Sync + 'static {
 
     /// Why a job is where it is, in data; [`Explanation::reasons`] puts it into words.
     fn explain(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<Explanation>> + Send;
+
+    /// The figures of an overview, at a cost that does not grow with the number of jobs.
+    fn stats(&self, caller: &Caller) -> impl Future<Output = Result<Stats>> + Send;
 
     /// Removes a job and its log; a running one is stopped first. A repeat is NotFound.
     fn delete(&self, caller: &Caller, id: JobId) -> impl Future<Output = Result<()>> + Send;

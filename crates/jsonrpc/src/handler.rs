@@ -26,7 +26,7 @@ use crate::{
         DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams,
         OutputParams, PlayParams, RunJobParams, RunnerIdParams, WaitParams, parse,
     },
-    schedules,
+    schedules, stats,
     view::{ExplanationView, JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
 };
 
@@ -79,6 +79,7 @@ pub fn module<P: Ports>(ports: P, options: Options) -> RpcModule<()> {
     table.add("retry_job", retry_job);
     table.add("retry_jobs", retry_jobs);
     table.add("explain_job", explain_job);
+    table.add("stats", stats::stats);
     table.add("delete_job", delete_job);
     table.add("clear_all_jobs", clear_all_jobs);
     table.add("list_runners", list_runners);

@@ -29,6 +29,7 @@ mod overlay;
 mod params;
 mod schedules;
 mod session;
+mod stats;
 mod view;
 mod wire;
 
@@ -45,6 +46,7 @@ pub use openrpc::openrpc;
 pub use overlay::{MyceliumMessageView, MyceliumStatusView};
 pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
+pub use stats::{FailureView, FlowView, JobCountsView, LaneView, RunnerCountsView, StatsView, StoreView};
 pub use view::{
     AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
     ScheduleView, ServingView, TemplateView,

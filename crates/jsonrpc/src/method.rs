@@ -173,6 +173,8 @@ methods! {
         "Starts jobs that ended in error again, a page at a time; returns their ids.";
     "explain_job" (JOB_ID) -> "Explanation", USER, ANSWERS,
         "Why a job is where it is, in words and data.";
+    "stats" (&[]) -> "Stats", USER, ANSWERS,
+        "The figures of an overview: counts, queues, runners, rates, the latest failures, the store.";
     "delete_job" (JOB_ID) -> "null", USER, ANSWERS,
         "Removes a job and its log; a running one is stopped first.";
     "clear_all_jobs" (&[]) -> "null", USER, WAITS,

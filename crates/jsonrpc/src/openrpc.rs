@@ -125,6 +125,32 @@ const SHAPES: &[(&str, &str)] = &[
         "public_key: string, ip: string|null, subnet: string, peers: integer, topic: string, message: MyceliumMessage|null",
     ),
     ("MyceliumMessage", "id: string, state: MyceliumState, result: any, error: any"),
+    (
+        "Stats",
+        "at: string, jobs: JobCounts, lanes: LaneStats[], runners: RunnerCounts, flow: FlowSample[], \
+        failures: FailureLine[], store: StoreStats|null",
+    ),
+    (
+        "JobCounts",
+        "kept: integer, queued: integer, delayed: integer|null, waiting: integer|null, started: integer|null, \
+        failed: integer|null",
+    ),
+    (
+        "LaneStats",
+        "script_type: ScriptType, circle: string|null, waiting: integer, oldest_ms: integer|null, runners: integer",
+    ),
+    ("RunnerCounts", "alive: integer, draining: integer, lost: integer, slots: integer, busy: integer"),
+    ("FlowSample", "at: string, created: number, ended: number"),
+    (
+        "FailureLine",
+        "job_id: string, script_type: ScriptType, context_id: string, error_kind: string|null, error: string, \
+        finished_at: string|null",
+    ),
+    (
+        "StoreStats",
+        "version: string, used_bytes: integer, max_bytes: integer|null, machine_bytes: integer, \
+        persistence: string, is_saved: boolean, warnings: string[]",
+    ),
     ("AuditEntry", "id: string, at: string, actor: string, action: string, subject: string"),
 ];
 

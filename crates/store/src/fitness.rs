@@ -20,9 +20,7 @@ pub struct Fitness {
 
 pub(crate) async fn check(link: &Link) -> Result<Fitness> {
     let info: String = link.call(&cmd("INFO")).await?;
-    // CONFIG may be forbidden to this user: then nothing is said about snapshots.
-    let save: Option<HashMap<String, String>> = link.call(cmd("CONFIG").arg("GET").arg("save")).await.ok();
-    let save = save.and_then(|settings| settings.get("save").cloned());
+    let save = snapshots(link).await;
     let fitness = judge(link.address(), &info, save.as_deref());
     if fitness.is_err() {
         // Behind Sentinels, or a name, there may be another primary by now.
@@ -31,7 +29,13 @@ pub(crate) async fn check(link: &Link) -> Result<Fitness> {
     fitness
 }
 
-fn judge(address: &str, info: &str, save: Option<&str>) -> Result<Fitness> {
+/// When snapshots are made; empty: never, none: CONFIG is forbidden to this user.
+pub(crate) async fn snapshots(link: &Link) -> Option<String> {
+    let settings: HashMap<String, String> = link.call(cmd("CONFIG").arg("GET").arg("save")).await.ok()?;
+    settings.get("save").cloned()
+}
+
+pub(crate) fn judge(address: &str, info: &str, save: Option<&str>) -> Result<Fitness> {
     let facts: HashMap<&str, &str> =
         info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
     let fact = |name: &str| facts.get(name).copied().unwrap_or_default();

@@ -24,6 +24,7 @@ mod record;
 mod runners;
 mod schedules;
 mod scripts;
+mod stats;
 mod store;
 mod strays;
 mod waits;
@@ -37,6 +38,7 @@ pub use keys::LONGEST_SWEEP_PAUSE_MS;
 pub use objects::{
     Expected, Object, ObjectError, ObjectLimits, ObjectName, ObjectPage, ObjectResult, Objects, Revision,
 };
+pub use stats::Tally;
 pub use store::{QueueDepth, Store};
 pub use strays::Strays;
 pub use waits::{Waits, Watch};

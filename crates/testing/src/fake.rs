@@ -11,10 +11,11 @@ use std::{
 
 use hero_domain::{
     ApiError, AuditEntry, BusReply, BusRequest, Caller, Circle, CircleKey, CreatedKey, DeadMessage,
-    ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage, LogStream,
-    Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision, NodeFilter,
-    NodeId, NodePage, NodeTarget, OverlayCall, OverlayKey, OverlayMessage, OverlayState, OverlayStatus,
-    Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId, SignedHeartbeat, Timestamp,
+    ErrorKind, Explanation, Job, JobCounts, JobFilter, JobId, JobPage, JobStatus, KeyInfo, LogLine, LogPage,
+    LogStream, Login, NewCircle, NewJob, NewKey, NewSchedule, Node, NodeAnswer, NodeCall, NodeDecision,
+    NodeFilter, NodeId, NodePage, NodeTarget, OverlayCall, OverlayKey, OverlayMessage, OverlayState,
+    OverlayStatus, Proof, Reason, Result, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
+    SignedHeartbeat, Stats, Timestamp,
     ports::{Bus, Circles, Jobs, Keys, Nodes, Overlay, Ports, Runners, Schedules},
 };
 
@@ -479,6 +480,14 @@ impl Jobs for FakeNode {
             attempt: job.attempt,
             error_kind: job.error_kind,
         })
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.enter("stats").await?;
+        let state = self.lock();
+        let seen = state.jobs.values().filter(|job| caller.sees_context(&job.context_id));
+        let kept = seen.count() as u64;
+        Ok(Stats { jobs: JobCounts { kept, ..JobCounts::default() }, ..Stats::default() })
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

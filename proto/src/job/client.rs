@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use hero_domain::{
-    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Reason, Result,
+    Caller, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob, Reason, Result, Stats,
     ports::Jobs,
 };
 use tonic::transport::Channel;
 
-use super::convert;
+use super::{convert, stats};
 use crate::{
     call::{Calls, answer, malformed},
     convert::job_id,
@@ -138,6 +138,11 @@ impl Jobs for GrpcJobs {
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
         let request = self.request(caller, pb::ExplainJobRequest { job_id: id.to_string() })?;
         convert::explanation(answer(self.client.clone().explain_job(request).await)?).map_err(malformed)
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        let request = self.request(caller, pb::GetStatsRequest {})?;
+        stats::stats(answer(self.client.clone().get_stats(request).await)?).map_err(malformed)
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hero_domain::ports::Jobs;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
+use super::{convert, stats};
 use crate::{
     call::serve,
     convert::{job_id, required},
@@ -140,6 +140,13 @@ impl<J: Jobs> JobService for JobFace<J> {
         serve(request, |caller, message| async move {
             let id = job_id(&message.job_id, "job_id")?;
             self.0.explain(&caller, id).await.map(convert::to_explanation)
+        })
+        .await
+    }
+
+    async fn get_stats(&self, request: Request<pb::GetStatsRequest>) -> Answer<pb::GetStatsResponse> {
+        serve(request, |caller, pb::GetStatsRequest {}| async move {
+            self.0.stats(&caller).await.map(stats::to_stats)
         })
         .await
     }

@@ -16,7 +16,7 @@ use std::{
 use futures::future::join_all;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob,
-    Result, ports::Jobs,
+    Result, Stats, ports::Jobs,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -278,6 +278,10 @@ impl<J: Jobs> Jobs for Coalesced<J> {
 
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
         self.0.jobs.explain(caller, id).await
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.0.jobs.stats(caller).await
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

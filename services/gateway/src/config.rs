@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     pub allowed_hosts: Vec<String>,
     /// Web origins whose pages may call, such as `https://example.org`; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Serve the dashboard at `/ui`: static pages, which call the same API as everybody.
+    pub ui: bool,
     /// How callers are told apart.
     pub auth: AuthConfig,
     /// The bounds.
@@ -105,6 +107,7 @@ impl Default for GatewayConfig {
             insecure_no_auth: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            ui: true,
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
             channel: ChannelConfig::default(),

@@ -34,7 +34,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     auth::{Authenticator, Visitor},
     config::{GatewayConfig, LimitsConfig},
-    refusal,
+    offered, refusal, ui,
 };
 
 const USAGE: &str = "\
@@ -44,6 +44,7 @@ This is a Hero node: it runs scripts as jobs. It speaks JSON-RPC 2.0, over HTTP 
          -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"run_job\",\"params\":[\"40 + 2\",\"OSIS\"]}' http://HOST/
 
 Where a secret is needed, send it as `Authorization: Bearer <secret>`. Method `whoami` says who you are.
+For people there is a dashboard at /ui.
 ";
 
 /// jsonrpsee parses a batch whole before it is counted here; what is this many times over the limit it refuses itself.
@@ -89,6 +90,9 @@ impl<P: Ports> Edge<P> {
             .route("/openrpc.json", get(discover))
             .route("/{circle_pk}", any(circle::<P>))
             .fallback(unknown);
+        if config.ui {
+            router = router.merge(ui::routes());
+        }
         if let Some(cors) = cors(&config.allowed_origins) {
             router = router.layer(cors);
         }
@@ -243,6 +247,7 @@ async fn post<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Req
 
 async fn upgrade<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let is_offered = offered::take(&mut parts.headers);
     let session = match edge.session(circle, &parts.headers, true).await {
         Ok(session) => session,
         Err(refused) => return refused,
@@ -253,8 +258,11 @@ async fn upgrade<P: Ports>(edge: &Edge<P>, circle: Option<&CircleKey>, request: 
     if let Some(on_upgrade) = on_upgrade {
         parts.extensions.insert(on_upgrade);
     }
-    let response = edge.dispatch(http::Request::from_parts(parts, body)).await;
+    let mut response = edge.dispatch(http::Request::from_parts(parts, body)).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if is_offered {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered::PROTOCOL);
+        }
         return response;
     }
     let words = "the WebSocket handshake is not complete; version 13 with a Sec-WebSocket-Key is taken";

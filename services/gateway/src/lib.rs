@@ -15,9 +15,11 @@ mod coalesce;
 mod config;
 mod connection;
 mod edge;
+mod offered;
 mod paced;
 mod refusal;
 mod service;
+mod ui;
 mod upstream;
 
 pub use coalesce::Coalesced;

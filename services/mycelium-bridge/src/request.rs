@@ -19,6 +19,7 @@ const SAFE: &[&str] = &[
     "list_jobs",
     "stop_job",
     "explain_job",
+    "stats",
     "list_runners",
     "get_runner",
     "drain_runner",

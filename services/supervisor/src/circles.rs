@@ -82,6 +82,12 @@ impl Directory {
         Ok(circle)
     }
 
+    /// The keys of all of them.
+    pub(crate) async fn all(&self) -> Result<Vec<CircleKey>> {
+        let stored = self.0.store.circles().await?.into_iter().map(|circle| circle.public_key);
+        Ok(self.0.configured.iter().cloned().chain(stored).collect())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CircleKey, (Arc<Circle>, Instant)>> {
         self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }

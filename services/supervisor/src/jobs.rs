@@ -6,7 +6,7 @@ use std::{slice, sync::Arc, time::Duration};
 
 use hero_domain::{
     ApiError, Caller, Circle, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobLimits, JobPage,
-    JobStatus, LogPage, NewJob, Reason, Result, Scope, ports::Jobs,
+    JobStatus, LogPage, NewJob, Reason, Result, Scope, Stats, ports::Jobs,
 };
 use hero_proto::MAX_LOG_PAGE_BYTES;
 use hero_store::{Created, Error, JobStore as _, Store, Waits};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     circles::Directory,
     config::{SubmitConfig, WaitConfig},
+    flow::Flow,
     readiness::Gate,
     submissions::Submissions,
     waiters::Waiters,
@@ -31,6 +32,7 @@ pub(crate) struct StoredJobs {
     waits: Waits,
     waiters: Waiters,
     wait: WaitConfig,
+    flow: Flow,
     /// Ends every wait, when the process is about to stop.
     closing: CancellationToken,
 }
@@ -44,6 +46,7 @@ impl StoredJobs {
         circles: Directory,
         limits: Arc<JobLimits>,
         (submit, wait): (SubmitConfig, WaitConfig),
+        flow: Flow,
         closing: CancellationToken,
     ) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl StoredJobs {
             circles,
             waits,
             wait,
+            flow,
             closing,
         }
     }
@@ -215,6 +219,15 @@ impl Jobs for StoredJobs {
     async fn explain(&self, caller: &Caller, id: JobId) -> Result<Explanation> {
         self.enter(caller).await?;
         Ok(self.store.explain(id, confine(caller)).await?)
+    }
+
+    async fn stats(&self, caller: &Caller) -> Result<Stats> {
+        self.enter(caller).await?;
+        if let Some(circle) = &caller.circle {
+            return Ok(self.store.stats(Some(circle), &[]).await?);
+        }
+        let stats = self.store.stats(None, &self.circles.all().await?).await?;
+        Ok(Stats { flow: self.flow.samples(), ..stats })
     }
 
     async fn delete(&self, caller: &Caller, id: JobId) -> Result<()> {

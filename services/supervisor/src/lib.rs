@@ -8,6 +8,7 @@
 mod beside;
 mod circles;
 mod config;
+mod flow;
 mod jobs;
 mod keys;
 mod node;

@@ -19,6 +19,7 @@ use crate::{
     beside::Beside,
     circles::Directory,
     config::{Flags, SupervisorConfig},
+    flow::Flow,
     jobs::StoredJobs,
     keys::StoredKeys,
     node::{self, Face, Fleet, Heart},
@@ -93,6 +94,7 @@ impl Service for Supervisor {
             config.auth,
         );
         let limits = Arc::new(config.jobs);
+        let flow = Flow::default();
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
@@ -100,6 +102,7 @@ impl Service for Supervisor {
             circles.clone(),
             Arc::clone(&limits),
             (config.submit, config.wait),
+            flow.clone(),
             closing.clone(),
         );
         let runners = StoredRunners { store: store.clone(), gate: gate.clone(), circles: circles.clone() };
@@ -137,6 +140,7 @@ impl Service for Supervisor {
             .add_service(key_server(keys))
             .add_service(node_server(fleet))
             .descriptors(FILE_DESCRIPTOR_SET);
+        let (watched, watched_gate) = (store.clone(), gate.clone());
         let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
 
         let mut tasks = Tasks::new(shutdown.clone());
@@ -156,6 +160,10 @@ impl Service for Supervisor {
         tasks.restartable("upkeep", {
             let shutdown = shutdown.clone();
             move || upkeep.clone().run(shutdown.clone())
+        });
+        tasks.restartable("flow", {
+            let shutdown = shutdown.clone();
+            move || flow.clone().watch(watched.clone(), watched_gate.clone(), shutdown.clone())
         });
         tasks.restartable("schedules", {
             let shutdown = shutdown.clone();

@@ -176,7 +176,6 @@ fn heavy_crates_stay_behind_their_doors() {
         (
             "jsonrpsee",
             &[
-                "hero-cli",
                 "hero-client",
                 "hero-jsonrpc",
                 "hero-gateway",

@@ -13,6 +13,7 @@ mod claiming;
 mod concurrency;
 mod confining;
 mod creating;
+mod figures;
 mod finishing;
 mod hands;
 mod listing;

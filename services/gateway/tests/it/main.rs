@@ -3,4 +3,5 @@
 mod bounds;
 mod calls;
 mod node;
+mod pages;
 mod places;

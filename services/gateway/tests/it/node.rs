@@ -144,13 +144,18 @@ impl Node {
 
     /// A WebSocket by hand.
     pub(crate) async fn socket(&self) -> Socket {
+        self.socket_with("").await.1
+    }
+
+    /// The same with more lines in its head, and the head of the answer.
+    pub(crate) async fn socket_with(&self, lines: &str) -> (String, Socket) {
         // Little room on this side: what is not read shows on the other side soon.
         let unconnected = TcpSocket::new_v4().unwrap();
         unconnected.set_recv_buffer_size(16 << 10).unwrap();
         let mut stream = unconnected.connect(self.address().parse().unwrap()).await.unwrap();
         let handshake = format!(
             "GET / HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n",
             self.address()
         );
         stream.write_all(handshake.as_bytes()).await.unwrap();
@@ -158,8 +163,9 @@ impl Node {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        Socket(stream)
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        (head, Socket(stream))
     }
 
     /// Sends bytes as they are and reads until the server closes.

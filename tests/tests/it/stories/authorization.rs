@@ -34,7 +34,9 @@ fn wants(method: &str) -> Wants {
         "whoami" | "rpc.discover" | "fetch_nonce" | "authenticate" | "login" => Wants::Nothing,
         "play" | "create_job" | "start_job" | "run_job" | "submit_job" | "submit_jobs" | "wait_job"
         | "get_job" | "get_job_status" | "get_job_output" | "get_job_logs" | "list_jobs" | "stop_job"
-        | "retry_job" | "retry_jobs" | "explain_job" | "delete_job" | "clear_all_jobs" => Wants::User,
+        | "retry_job" | "retry_jobs" | "explain_job" | "stats" | "delete_job" | "clear_all_jobs" => {
+            Wants::User
+        }
         "create_schedule" | "list_schedules" | "get_schedule" | "pause_schedule" | "run_schedule"
         | "delete_schedule" => Wants::User,
         "list_runners" | "get_runner" | "drain_runner" | "remove_runner" => Wants::Register,
