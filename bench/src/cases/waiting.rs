@@ -1,6 +1,8 @@
 //! The end-to-end rate and the round trip once more, beside 1,000 and beside 1,000,000 jobs that wait for a
 //! type that no runner serves, and what one of those waiting jobs takes in Redis.
 
+use std::time::Instant;
+
 use hero_domain::{NewJob, ScriptType};
 use hero_store::JobStore;
 
@@ -20,6 +22,8 @@ use crate::{
 const UNSERVED: &str = "V";
 /// The bytes of a script of a few lines.
 const LONGER_SCRIPT: usize = 200;
+/// Looks at the overview.
+const LOOKS: usize = 200;
 /// What the launcher sets for its own Redis.
 const PACKED_BYTES: usize = 1_024;
 
@@ -86,5 +90,22 @@ async fn beside(bench: &mut Bench<'_>, node: &Node, waiting: usize) -> anyhow::R
     let one = Load::osis(Call::Run, bench.sizes.run_job / 2, 1);
     let many = Load::osis(Call::Run, bench.sizes.run_job_32 / 2, 32);
     over_ws(&mut bench.report, node, &format!("{name}.run_job"), one, many).await?;
+    overview(bench, node, &name).await?;
     Ok(rate)
+}
+
+/// The figures of an overview beside a backlog.
+async fn overview(bench: &mut Bench<'_>, node: &Node, name: &str) -> anyhow::Result<()> {
+    const STATS: &str = r#"{"jsonrpc":"2.0","id":0,"method":"stats"}"#;
+    let mut ws = node.ws().await?;
+    let mut times = Vec::with_capacity(LOOKS);
+    for _ in 0..LOOKS {
+        let started = Instant::now();
+        ws.call(STATS.to_owned()).await?;
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let p99 = times[LOOKS * 99 / 100].as_secs_f64() * 1e3;
+    bench.report.add(format!("{name}.stats.p99"), p99, "ms", Some(Target::AtMost(50.0)), None);
+    Ok(())
 }

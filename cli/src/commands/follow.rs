@@ -10,11 +10,13 @@ use crate::{
     args::{Run, Submit},
     failure::{Failure, Result},
     node::Node,
-    show::{self, Show, between, json, note, text},
+    show::{self, Show, between, first_line, json, note, text},
 };
 
 /// The pause between two looks at the log of a job that runs.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Looks at the log between two looks at how far the script says it is.
+const LOOKS_AT_PROGRESS: u32 = 5;
 /// Marks that a page of the log was cut.
 const CUT: &str = "[cut here: the log goes on]\n";
 
@@ -51,21 +53,20 @@ async fn submit_script(node: &Node, job: Value) -> Result<String> {
 /// Shows a job's log as it comes, a sign of life meanwhile, and its end.
 async fn stay(node: &Node, show: Show, id: &str) -> Result {
     let spinner = spinner(show, id);
-    let job = {
-        let spinner = spinner.clone();
-        follow(node, id, move |lines| spinner.suspend(|| show::write(lines))).await
-    };
+    let tell = |lines: &str| spinner.suspend(|| show::write(lines));
+    let job = follow(node, id, tell, |progress| tell_progress(&spinner, progress)).await;
     spinner.finish_and_clear();
     tell_end(show, &job?)
 }
 
 /// Shows a job's log until it has ended.
 pub(crate) async fn log(node: &Node, id: &str) -> Result<Value> {
-    follow(node, id, show::write).await
+    follow(node, id, show::write, |_| {}).await
 }
 
-async fn follow(node: &Node, id: &str, tell: impl Fn(&str)) -> Result<Value> {
+async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value)) -> Result<Value> {
     let mut shown = 0;
+    let mut looks = 0_u32;
     let ended = async {
         loop {
             match node.call("wait_job", json!([id])).await {
@@ -93,6 +94,10 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str)) -> Result<Value> {
         if let Some(job) = job {
             return Ok(job);
         }
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_AT_PROGRESS) {
+            said(&node.call("get_job", json!([id])).await?["progress"]);
+        }
     }
 }
 
@@ -105,6 +110,20 @@ fn spinner(show: Show, id: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_style(style).with_message(format!("job {id}"));
     spinner.enable_steady_tick(LOOK_AGAIN);
     spinner
+}
+
+/// How far the script says it is, as a bar in place of the spinner.
+fn tell_progress(spinner: &ProgressBar, progress: &Value) {
+    let Some(fraction) = progress["fraction"].as_f64() else { return };
+    if spinner.length().is_none()
+        && let Ok(style) = ProgressStyle::with_template("{spinner} [{bar:30}] {percent} % {msg} {elapsed}")
+    {
+        spinner.set_length(1_000);
+        spinner.set_style(style.progress_chars("=> "));
+    }
+    // A script's words must not move the cursor.
+    spinner.set_message(first_line(text(progress, "text").unwrap_or_default(), 40));
+    spinner.set_position((fraction.clamp(0.0, 1.0) * 1e3) as u64);
 }
 
 /// The output of a finished job, or why it failed.

@@ -46,7 +46,6 @@ impl StoredJobs {
         circles: Directory,
         limits: Arc<JobLimits>,
         (submit, wait): (SubmitConfig, WaitConfig),
-        flow: Flow,
         closing: CancellationToken,
     ) -> Self {
         Self {
@@ -58,9 +57,14 @@ impl StoredJobs {
             circles,
             waits,
             wait,
-            flow,
+            flow: Flow::default(),
             closing,
         }
+    }
+
+    /// The same with what is known of the last minutes.
+    pub(crate) fn with_flow(self, flow: Flow) -> Self {
+        Self { flow, ..self }
     }
 
     /// Every call passes here first.

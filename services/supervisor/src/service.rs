@@ -102,9 +102,9 @@ impl Service for Supervisor {
             circles.clone(),
             Arc::clone(&limits),
             (config.submit, config.wait),
-            flow.clone(),
             closing.clone(),
-        );
+        )
+        .with_flow(flow.clone());
         let runners = StoredRunners { store: store.clone(), gate: gate.clone(), circles: circles.clone() };
         let schedules = StoredSchedules {
             store: store.clone(),
