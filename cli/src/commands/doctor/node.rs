@@ -87,8 +87,7 @@ fn of_store(store: &Value) -> Vec<Finding> {
     }
     let used = store["used_bytes"].as_u64().unwrap_or_default();
     let budget = store["max_bytes"].as_u64().or_else(|| store["machine_bytes"].as_u64()).unwrap_or_default();
-    if budget > 0 {
-        let percent = used.saturating_mul(100) / budget;
+    if let Some(percent) = used.saturating_mul(100).checked_div(budget) {
         let words = format!("{} MiB, {percent} % of what it may use", used >> 20);
         findings.push(if percent < MUCH_MEMORY {
             good("memory", words)
