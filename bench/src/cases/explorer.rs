@@ -56,7 +56,9 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
     let echo = echo().await?;
     let simulator = Simulator::start(address, echo, nodes).await?;
-    known(&mut client, nodes, INTERVAL * 3).await?;
+    let known = known(&mut client, nodes, INTERVAL * 12).await;
+    simulator.failed()?;
+    known?;
     let before = explorer.usage()?;
     let away = watch(&mut client, nodes, alive).await?;
     let after = explorer.usage()?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::future::try_join_all;
 use hero_domain::{JobId, Node, NodeChange, NodeId, Standing};
 use hero_redis::{Link, Result, Script, cmd, pipe};
 
@@ -20,6 +21,8 @@ const HISTORY: &str = "explorer:history:";
 /// The node that a job was given to.
 const JOB: &str = "explorer:job:";
 
+/// Changes of state that are on their way to Redis at once.
+const NOTED_AT_ONCE: usize = 100;
 /// Changes of state that are kept of each node.
 const KEPT_CHANGES: usize = 50;
 /// How long it is known which node a job was given to: a day longer than a job is kept by default.
@@ -94,14 +97,24 @@ impl Shelf {
 
     /// Notes changes of state.
     pub(crate) async fn note(&self, changes: &[(NodeId, NodeChange)]) -> Result<()> {
-        for (id, change) in changes {
-            let key = format!("{HISTORY}{id}");
-            let mut call = self.scripts[1].command(&[&key], 3, 128);
-            call.arg(change.state.as_str()).arg(serde_json::to_string(change).unwrap_or_default());
-            call.arg(KEPT_CHANGES);
-            self.link.run::<()>(&self.scripts[1], &call).await?;
+        // Many at once after a start, when every node is new; those of one node in order, and so one after the other.
+        let mut rest = changes;
+        while !rest.is_empty() {
+            let mut nodes = HashSet::new();
+            let together = rest.iter().take(NOTED_AT_ONCE).take_while(|(id, _)| nodes.insert(id)).count();
+            let (now, later) = rest.split_at(together);
+            try_join_all(now.iter().map(|(id, change)| self.note_one(id, change))).await?;
+            rest = later;
         }
         Ok(())
+    }
+
+    async fn note_one(&self, id: &NodeId, change: &NodeChange) -> Result<()> {
+        let key = format!("{HISTORY}{id}");
+        let mut call = self.scripts[1].command(&[&key], 3, 128);
+        call.arg(change.state.as_str()).arg(serde_json::to_string(change).unwrap_or_default());
+        call.arg(KEPT_CHANGES);
+        self.link.run(&self.scripts[1], &call).await
     }
 
     /// Every record, as they are.
