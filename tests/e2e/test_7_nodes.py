@@ -43,7 +43,7 @@ def test_a_job_for_any_node_but_this_one_runs_there_and_is_followed_from_here():
     job = submit("print('there')", "Python", node={"except": ["node-a"]})
     assert call("wait_job", job)["output"] == "there\n"
     assert call("get_job", job, port=PORT_B)["status"] == "Finished"
-    assert call("run_job", {"script": "1 + 1", "script_type": "OSIS", "node": "any"}) == "2"
+    assert call("wait_job", submit("1 + 1", node="any"))["output"] == "2"
 
 
 def test_twins_find_each_other_in_the_registry_and_one_runs_a_job_of_the_other():
@@ -63,7 +63,7 @@ def test_a_node_that_is_cut_off_is_given_no_jobs_and_comes_back():
     eventually("it is not counted on", lambda: state_of("node-b") != "alive", 90)
     with pytest.raises(CallError, match="NODE_NOT_FOUND"):
         call("call_node", {"except": ["node-a"]}, "whoami")
-    assert call("run_job", {"script": "1 + 1", "script_type": "OSIS", "node": "any"}) == "2"
+    assert call("wait_job", submit("1 + 1", node="any"))["output"] == "2"
     docker("network", "connect", "--alias", "supervisor-b", f"{PROJECT}_default", victim)
     eventually("it is counted on again", lambda: state_of("node-b") == "alive", 90)
     job = submit("print('back')", "Python", node={"except": ["node-a"]})
