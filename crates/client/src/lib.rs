@@ -38,8 +38,8 @@ pub use hero_domain::{
 };
 pub use methods::{METHODS, Subscription};
 pub use model::{
-    Ahead, AuditEntry, BusReply, Circle, CreatedKey, Explanation, Job, JobEvent, JobTemplate, Key, LogLine,
-    LogNews, MyceliumMessage, MyceliumStatus, Runner, Schedule, Serving,
+    Ahead, AuditEntry, BusReply, Circle, ContextBytes, CreatedKey, Explanation, Job, JobEvent, JobTemplate,
+    Key, LogLine, LogNews, MyceliumMessage, MyceliumStatus, Runner, Schedule, Serving,
 };
 pub use params::{BusRequest, Filter, NewJob, NewSchedule, RunJob};
 pub use target::{AddressError, Target};

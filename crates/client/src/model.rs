@@ -84,6 +84,16 @@ pub struct Explanation {
     pub lease_until: Option<Timestamp>,
     pub attempt: u32,
     pub error_kind: Option<ErrorKind>,
+    #[serde(default)]
+    pub context_bytes: Option<ContextBytes>,
+}
+
+/// What the jobs of a context keep, of what they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::ContextBytes")]
+pub struct ContextBytes {
+    pub bytes: u64,
+    pub most: u64,
 }
 
 /// How many jobs stand before one.

@@ -171,6 +171,8 @@ reasons! {
     TooManySchedules = "TOO_MANY_SCHEDULES" => Exhausted,
     /// A result over the limit of one response.
     ResponseTooLarge = "RESPONSE_TOO_LARGE" => Exhausted,
+    /// A context keeps as many bytes as it may.
+    ContextFull = "CONTEXT_FULL" => Exhausted,
     /// Redis has reached its memory limit.
     StoreFull = "STORE_FULL" => Exhausted,
     /// Redis does not answer.

@@ -24,6 +24,15 @@ pub struct Serving {
     pub busy: u32,
 }
 
+/// What the jobs of a context keep, of what they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextBytes {
+    /// Bytes of their scripts, outputs and logs.
+    pub bytes: u64,
+    /// As many as may be.
+    pub most: u64,
+}
+
 /// Why a job is where it is: what is known about it at one moment. Nothing is kept for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
@@ -53,19 +62,23 @@ pub struct Explanation {
     pub attempt: u32,
     /// Why it ended, if it failed.
     pub error_kind: Option<ErrorKind>,
+    /// What the jobs of its context keep, where that has a bound.
+    pub context_bytes: Option<ContextBytes>,
 }
 
 impl Explanation {
     /// The same in words, the most telling reason first.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
-        match self.status {
+        let mut reasons = match self.status {
             JobStatus::Finished => vec!["it has finished".to_owned()],
             JobStatus::Error => vec![self.why_failed()],
             JobStatus::Started => vec![self.who_holds_it()],
             JobStatus::WaitingForPrerequisites => vec![self.what_it_waits_for()],
             JobStatus::Dispatched => self.why_not_taken(),
-        }
+        };
+        reasons.extend(self.context_bytes.and_then(how_full));
+        reasons
     }
 
     fn why_failed(&self) -> String {
@@ -126,6 +139,16 @@ impl Explanation {
     }
 }
 
+/// Said when there is little room left.
+fn how_full(ContextBytes { bytes, most }: ContextBytes) -> Option<String> {
+    (bytes >= most / 10 * 9).then(|| {
+        format!(
+            "its context keeps {bytes} of {most} bytes: jobs that ended are let go of early, and new ones are refused \
+             once none is left"
+        )
+    })
+}
+
 fn add_place(reasons: &mut Vec<String>, ahead: Ahead) {
     let least = if ahead.is_least { "at least " } else { "" };
     reasons.push(match ahead.jobs {
@@ -137,7 +160,7 @@ fn add_place(reasons: &mut Vec<String>, ahead: Ahead) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ahead, Explanation, Serving};
+    use super::{Ahead, ContextBytes, Explanation, Serving};
     use crate::{ErrorKind, JobId, JobStatus, ScriptType, Timestamp};
 
     fn of(status: JobStatus) -> Explanation {
@@ -155,6 +178,7 @@ mod tests {
             lease_until: None,
             attempt: 2,
             error_kind: None,
+            context_bytes: None,
         }
     }
 
@@ -211,6 +235,24 @@ mod tests {
             (
                 Explanation { ahead: Some(Ahead { jobs: 10_000, is_least: true }), ..queued },
                 &["at least 10000 jobs stand before it"],
+            ),
+            (
+                Explanation {
+                    context_bytes: Some(ContextBytes { bytes: 89, most: 100 }),
+                    ..of(JobStatus::Finished)
+                },
+                &["it has finished"],
+            ),
+            (
+                Explanation {
+                    context_bytes: Some(ContextBytes { bytes: 90, most: 100 }),
+                    ..of(JobStatus::Finished)
+                },
+                &[
+                    "it has finished",
+                    "its context keeps 90 of 100 bytes: jobs that ended are let go of early, and new ones are refused \
+                     once none is left",
+                ],
             ),
         ];
         for (explanation, words) in cases {

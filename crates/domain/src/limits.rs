@@ -40,6 +40,9 @@ pub struct JobLimits {
     pub default_retention_s: u32,
     /// The longest retention that a caller may ask for, in seconds: a year.
     pub max_retention_s: u32,
+    /// Bytes that the jobs of one context may keep together: scripts, outputs, logs, and some hundred for each job. Those
+    /// that ended first are let go of early; when none has ended, new ones are refused. 0: as many as there are.
+    pub max_context_bytes: u64,
 }
 
 impl JobLimits {
@@ -77,6 +80,7 @@ impl Default for JobLimits {
             max_deliveries: 100,
             default_retention_s: 7 * 86_400,
             max_retention_s: 366 * 86_400,
+            max_context_bytes: 0,
         }
     }
 }

@@ -48,7 +48,7 @@ pub use params::{FilterParams, JobParams, ScheduleParams};
 pub use session::Session;
 pub use stats::{FailureView, FlowView, JobCountsView, LaneView, RunnerCountsView, StatsView, StoreView};
 pub use view::{
-    AheadView, AuditView, CircleView, CreatedKeyView, ExplanationView, JobView, KeyView, RunnerView,
-    ScheduleView, ServingView, TemplateView,
+    AheadView, AuditView, CircleView, ContextBytesView, CreatedKeyView, ExplanationView, JobView, KeyView,
+    RunnerView, ScheduleView, ServingView, TemplateView,
 };
 pub use wire::{Wire, WireConfig};

@@ -146,6 +146,15 @@ pub struct ExplanationView {
     pub lease_until: Option<Timestamp>,
     pub attempt: u32,
     pub error_kind: Option<ErrorKind>,
+    pub context_bytes: Option<ContextBytesView>,
+}
+
+/// What the jobs of a context keep, of what they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::ContextBytes")]
+pub struct ContextBytesView {
+    pub bytes: u64,
+    pub most: u64,
 }
 
 /// How many jobs stand before one.
@@ -186,6 +195,7 @@ impl From<Explanation> for ExplanationView {
             lease_until: it.lease_until,
             attempt: it.attempt,
             error_kind: it.error_kind,
+            context_bytes: it.context_bytes.map(|it| ContextBytesView { bytes: it.bytes, most: it.most }),
         }
     }
 }

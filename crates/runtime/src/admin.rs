@@ -86,12 +86,19 @@ impl AdminServer {
 
 fn routes(cx: Context) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log-level", get(log_level).put(set_log_level))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(cx)
+}
+
+async fn alive(State(cx): State<Context>) -> (StatusCode, String) {
+    match cx.health.stalls() {
+        stalls if stalls.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
+        stalls => (StatusCode::SERVICE_UNAVAILABLE, stalls.join("\n") + "\n"),
+    }
 }
 
 async fn ready(State(cx): State<Context>) -> (StatusCode, Json<Report>) {

@@ -18,8 +18,16 @@ pub struct Health {
 
 #[derive(Debug)]
 struct Shared {
-    conditions: Mutex<BTreeMap<String, Option<String>>>,
+    conditions: Mutex<BTreeMap<String, Option<Wrong>>>,
     changes: watch::Sender<()>,
+}
+
+/// Why a condition does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wrong {
+    why: String,
+    /// It will not by itself.
+    is_stall: bool,
 }
 
 /// One thing that a service needs, or a state it must not be in.
@@ -62,7 +70,10 @@ impl Health {
     #[must_use]
     pub fn condition(&self, name: &str) -> Condition {
         let name: Arc<str> = format!("{}{name}", self.prefix).into();
-        self.shared.lock().entry(name.to_string()).or_insert_with(|| Some("starting".to_owned()));
+        self.shared
+            .lock()
+            .entry(name.to_string())
+            .or_insert_with(|| Some(Wrong { why: "starting".to_owned(), is_stall: false }));
         self.shared.changes.send_replace(());
         Condition { shared: Arc::clone(&self.shared), name }
     }
@@ -82,10 +93,20 @@ impl Health {
     pub fn report(&self) -> Report {
         let conditions = self.shared.lock();
         let own = conditions.iter().filter(|(name, _)| name.starts_with(&*self.prefix));
-        let words =
-            own.map(|(name, wrong)| (name.clone(), wrong.as_deref().unwrap_or("ok").to_owned())).collect();
+        let words = own
+            .map(|(name, wrong)| (name.clone(), wrong.as_ref().map_or("ok", |it| &it.why).to_owned()))
+            .collect();
         drop(conditions);
         Report { ready: self.is_ready(), conditions: words }
+    }
+
+    /// What will not come back by itself, each in words: the process had better be started again.
+    #[must_use]
+    pub fn stalls(&self) -> Vec<String> {
+        let conditions = self.shared.lock();
+        let wrong = conditions.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?)));
+        let own = wrong.filter(|(name, wrong)| wrong.is_stall && name.starts_with(&*self.prefix));
+        own.map(|(name, wrong)| format!("{name}: {}", wrong.why)).collect()
     }
 
     /// Waits until every condition holds.
@@ -109,7 +130,12 @@ impl Condition {
 
     /// It does not hold; the words say why, for `/readyz` and the log.
     pub fn unready(&self, why: impl Into<String>) {
-        self.set(Some(why.into()));
+        self.set(Some(Wrong { why: why.into(), is_stall: false }));
+    }
+
+    /// It does not hold, and will not by itself, though all that it needs is there: `/livez` says so.
+    pub fn stalled(&self, why: impl Into<String>) {
+        self.set(Some(Wrong { why: why.into(), is_stall: true }));
     }
 
     /// Whether it holds.
@@ -118,21 +144,26 @@ impl Condition {
         self.shared.lock().get(&*self.name).is_none_or(Option::is_none)
     }
 
-    fn set(&self, wrong: Option<String>) {
+    fn set(&self, wrong: Option<Wrong>) {
         let before = self.shared.lock().insert(self.name.to_string(), wrong.clone()).flatten();
         if before == wrong {
             return;
         }
         match &wrong {
             None => tracing::info!(condition = &*self.name, "ready"),
-            Some(why) => tracing::warn!(condition = &*self.name, why, "not ready"),
+            Some(Wrong { why, is_stall: false }) => {
+                tracing::warn!(condition = &*self.name, why, "not ready");
+            }
+            Some(Wrong { why, is_stall: true }) => {
+                tracing::error!(condition = &*self.name, why, "not alive");
+            }
         }
         self.shared.changes.send_replace(());
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Wrong>>> {
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -90,7 +90,20 @@ pub(crate) fn refusal(error: hero_redis::Error) -> Error {
             .ok()
             .zip(word().parse().ok())
             .map(|(index, id)| Error::PrerequisiteNotFound { index, id }),
+        "HERO_CONTEXT_FULL" => context_full(detail),
         _ => None,
     };
     known.unwrap_or_else(|| error.into())
+}
+
+/// The context is the rest of the words: it may have spaces.
+fn context_full(detail: &str) -> Option<Error> {
+    let mut words = detail.splitn(4, ' ');
+    let (index, bytes, most) = (words.next()?, words.next()?, words.next()?);
+    Some(Error::ContextFull {
+        index: index.parse().ok()?,
+        bytes: bytes.parse().ok()?,
+        most: most.parse().ok()?,
+        context: words.next()?.to_owned(),
+    })
 }

@@ -246,11 +246,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// Ids, newest first, in bounded steps until the page is full or nothing is left.
     fn list(&self, filter: &JobFilter) -> impl Future<Output = Result<JobPage>> + Send;
 
-    /// Adds lines to the log of an attempt, until `max_bytes` of text are in it.
+    /// Adds lines to the log of an attempt, until `max_bytes` of text are in it. `before` is how many lines of this
+    /// attempt came before these: when the answer was lost, the call may be repeated, and no line is in twice.
     fn append_log(
         &self,
         id: JobId,
         attempt: u32,
+        before: u64,
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> impl Future<Output = Result<LogAppended>> + Send;

@@ -37,7 +37,7 @@ struct Shared {
 }
 
 /// The fields that alike jobs share; defaults are left out.
-fn shared(job: &NewJob) -> Shared {
+fn shared(job: &NewJob, is_counted: bool) -> Shared {
     let defaults = JobLimits::default();
     let mut fields = vec![("script_type", job.script_type.as_key().to_owned())];
     let mut marks = String::new();
@@ -63,6 +63,9 @@ fn shared(job: &NewJob) -> Shared {
     add("timeout", "e", unless(job.timeout_s == defaults.default_timeout_s, &job.timeout_s));
     add("env_vars", "e", unless(job.env_vars.is_empty(), &serde_json::json!(job.env_vars)));
     add("traceparent", "e", job.traceparent.clone());
+    if is_counted {
+        marks.push('b');
+    }
     Shared { fields, marks }
 }
 
@@ -114,9 +117,10 @@ impl Store {
         let flag = |is_set: bool| if is_set { "1" } else { "" };
         let groups: Vec<&[NewJob]> = jobs.chunk_by(is_alike).collect();
         call.arg(flag(start)).arg(flag(!jobs.iter().all(is_plain))).arg(groups.len());
+        self.write_budget(&mut call);
         let mut ids = created.iter();
         for group in groups {
-            write_group(&mut call, group, &mut ids);
+            self.write_group(&mut call, group, &mut ids);
         }
         let known = self.run("create", scripts, &call).await?;
         let mut known = Answer::new("create", known)?;
@@ -129,27 +133,40 @@ impl Store {
         }
         Ok(created)
     }
-}
 
-pub(crate) fn write_group<'a>(call: &mut Cmd, group: &[NewJob], ids: &mut impl Iterator<Item = &'a Created>) {
-    let Some(first) = group.first() else { return };
-    let Shared { mut fields, marks } = shared(first);
-    if !marks.is_empty() {
-        fields.push(("marks", marks.clone()));
+    /// How many bytes each context may keep; nothing for as many as there are.
+    pub(crate) fn write_budget(&self, call: &mut Cmd) {
+        match self.context_budget() {
+            Some(bytes) => call.arg(bytes),
+            None => call.arg(""),
+        };
     }
-    call.arg(keys::queue(first.script_type, first.circle.as_ref(), first.priority));
-    call.arg(context_of(first)).arg(fields.len() * 2);
-    for (name, value) in &fields {
-        call.arg(name).arg(value);
-    }
-    call.arg(group.len());
-    let mut text = [0; 36];
-    for (job, created) in group.iter().zip(ids) {
-        call.arg(&*created.id.as_uuid().hyphenated().encode_lower(&mut text)).arg(&job.script);
-        if is_plain(job) {
-            call.arg("");
-        } else {
-            write_extra(call, job, &marks);
+
+    pub(crate) fn write_group<'a>(
+        &self,
+        call: &mut Cmd,
+        group: &[NewJob],
+        ids: &mut impl Iterator<Item = &'a Created>,
+    ) {
+        let Some(first) = group.first() else { return };
+        let Shared { mut fields, marks } = shared(first, self.context_budget().is_some());
+        if !marks.is_empty() {
+            fields.push(("marks", marks.clone()));
+        }
+        call.arg(keys::queue(first.script_type, first.circle.as_ref(), first.priority));
+        call.arg(context_of(first)).arg(fields.len() * 2);
+        for (name, value) in &fields {
+            call.arg(name).arg(value);
+        }
+        call.arg(group.len());
+        let mut text = [0; 36];
+        for (job, created) in group.iter().zip(ids) {
+            call.arg(&*created.id.as_uuid().hyphenated().encode_lower(&mut text)).arg(&job.script);
+            if is_plain(job) {
+                call.arg("");
+            } else {
+                write_extra(call, job, &marks);
+            }
         }
     }
 }

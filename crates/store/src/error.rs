@@ -24,6 +24,18 @@ pub enum Error {
         /// The prerequisite's id.
         id: JobId,
     },
+    /// The context keeps as much as it may, and nothing of it has ended.
+    #[error("context {context} keeps {bytes} of {most} bytes")]
+    ContextFull {
+        /// The first job of the call that it has no room for.
+        index: usize,
+        /// Which context.
+        context: String,
+        /// What its jobs take.
+        bytes: u64,
+        /// What they may.
+        most: u64,
+    },
     /// The job was started before.
     #[error("job {0} was started before")]
     AlreadyStarted(JobId),
@@ -134,6 +146,14 @@ impl From<Error> for ApiError {
             )
             .with_field(format!("jobs[{index}].prerequisites"))
             .with_job(*id),
+            Error::ContextFull { context, bytes, most, .. } => with(
+                Reason::ContextFull,
+                format!(
+                    "context {context} keeps {bytes} bytes of scripts, outputs and logs, of {most} that it may, and has \
+                     no room for this; wait for its jobs to end, delete some, or have jobs.max_context_bytes raised"
+                ),
+            )
+            .with_retry_after_ms(RETRY_AFTER_MS),
             Error::AlreadyStarted(id) => with(
                 Reason::JobAlreadyStarted,
                 format!("job {id} was started before; ask for its status instead"),

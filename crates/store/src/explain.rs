@@ -1,7 +1,8 @@
 //! Why a job is where it is: read from what is there, in a bounded number of calls of bounded cost.
 
 use hero_domain::{
-    Ahead, Explanation, Job, JobId, JobLimits, JobStatus, Runner, RunnerState, Serving, Timestamp,
+    Ahead, ContextBytes, Explanation, Job, JobId, JobLimits, JobStatus, Runner, RunnerState, Serving,
+    Timestamp,
 };
 use hero_redis::{cmd, pipe};
 
@@ -19,6 +20,11 @@ impl Store {
             JobStatus::Started => self.explain_running(&mut explanation).await?,
             JobStatus::WaitingForPrerequisites => self.explain_waiting(&job, &mut explanation).await?,
             JobStatus::Dispatched => self.explain_queued(&job, &mut explanation).await?,
+        }
+        if let Some(most) = self.context_budget() {
+            let bytes: Option<u64> =
+                self.link().call(cmd("HGET").arg(keys::BYTES).arg(&job.context_id)).await?;
+            explanation.context_bytes = Some(ContextBytes { bytes: bytes.unwrap_or_default(), most });
         }
         Ok(explanation)
     }
@@ -105,6 +111,7 @@ pub(crate) fn blank(job: &Job) -> Explanation {
         lease_until: None,
         attempt: job.attempt,
         error_kind: job.error_kind,
+        context_bytes: None,
     }
 }
 

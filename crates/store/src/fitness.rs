@@ -16,6 +16,8 @@ pub struct Fitness {
     pub version: String,
     /// What an operator should know, in words.
     pub warnings: Vec<String>,
+    /// How much of its `maxmemory` it uses, in percent; none: it has none.
+    pub memory_percent: Option<u64>,
 }
 
 pub(crate) async fn check(link: &Link) -> Result<Fitness> {
@@ -74,7 +76,9 @@ pub(crate) fn judge(address: &str, info: &str, save: Option<&str>) -> Result<Fit
                 .to_owned(),
         });
     }
-    Ok(Fitness { version: version.to_owned(), warnings })
+    let number = |name: &str| fact(name).parse::<u64>().unwrap_or_default();
+    let memory_percent = number("used_memory").saturating_mul(100).checked_div(number("maxmemory"));
+    Ok(Fitness { version: version.to_owned(), warnings, memory_percent })
 }
 
 #[cfg(test)]
@@ -84,7 +88,7 @@ mod tests {
     fn info(version: &str, role: &str, maxmemory: &str, policy: &str, aof: &str) -> String {
         format!(
             "# Server\r\nredis_version:{version}\r\nrole:{role}\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n\
-             maxmemory:{maxmemory}\r\nmaxmemory_policy:{policy}\r\naof_enabled:{aof}\r\n"
+             used_memory:990\r\nmaxmemory:{maxmemory}\r\nmaxmemory_policy:{policy}\r\naof_enabled:{aof}\r\n"
         )
     }
 
@@ -92,6 +96,9 @@ mod tests {
     fn a_persistent_primary_is_fit() {
         let fitness = judge("here", &info("7.0.15", "master", "1000", "noeviction", "1"), Some("")).unwrap();
         assert_eq!((fitness.version.as_str(), fitness.warnings.len()), ("7.0.15", 0));
+        assert_eq!(fitness.memory_percent, Some(99));
+        let boundless = judge("here", &info("7.0.15", "master", "0", "noeviction", "1"), None).unwrap();
+        assert_eq!(boundless.memory_percent, None);
         assert!(judge("here", &info("6.2.0", "master", "0", "noeviction", "1"), None).is_ok());
         assert!(judge("here", &info("10.1", "master", "0", "noeviction", "1"), None).is_ok());
     }

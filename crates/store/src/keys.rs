@@ -50,6 +50,13 @@ pub(crate) const SEAL: &str = "hero:auth:seal";
 const USED_NONCE: &str = "hero:auth:used:";
 /// Who did what.
 pub(crate) const AUDIT: &str = "hero:audit";
+/// What each context with a budget keeps, in bytes.
+pub(crate) const BYTES: &str = "hero:jobs:bytes";
+/// The same of each job of a context.
+const BYTES_OF: &str = "hero:jobs:bytes:";
+/// The ended jobs of a context with a budget, by the time of their end.
+const KEPT: &str = "hero:jobs:kept:";
+const BYTES_PLACE: &str = "hero:meta:bytes_place";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
@@ -61,6 +68,8 @@ const EVENTS_KEPT: u32 = 2_048;
 pub(crate) const OUTAGE_MS: u64 = 3_000;
 /// The longest pause between two sweeps that is none, with time for the sweep itself.
 pub const LONGEST_SWEEP_PAUSE_MS: u64 = OUTAGE_MS / 2;
+/// Bytes that a job is counted for beside its texts: a small one takes as many.
+const JOB_COSTS: u32 = 600;
 /// Seconds that a reply is kept for a caller that pops it.
 const REPLY_KEPT_S: u32 = 60;
 
@@ -98,6 +107,10 @@ pub(crate) fn as_lua() -> String {
         ("OBJECT_INDEX", OBJECT_INDEX),
         ("OBJECT_COUNTERS", OBJECT_COUNTERS),
         ("OBJECT_USAGE", OBJECT_USAGE),
+        ("BYTES", BYTES),
+        ("BYTES_OF", BYTES_OF),
+        ("KEPT", KEPT),
+        ("BYTES_PLACE", BYTES_PLACE),
         ("SWEEP_PLACE", SWEEP_PLACE),
         ("WAITING_PLACE", WAITING_PLACE),
         ("TEST_CLOCK", TEST_CLOCK),
@@ -108,6 +121,7 @@ pub(crate) fn as_lua() -> String {
         ("EVENTS_KEPT", u64::from(EVENTS_KEPT)),
         ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
         ("OUTAGE", OUTAGE_MS),
+        ("JOB_COSTS", JOB_COSTS.into()),
         ("DEFAULT_RETENTION", limits.default_retention_s.into()),
         ("DEFAULT_TIMEOUT", limits.default_timeout_s.into()),
         ("DEFAULT_BACKOFF", limits.default_retry_backoff_ms),

@@ -15,6 +15,7 @@ impl Store {
         &self,
         id: JobId,
         attempt: u32,
+        mut before: u64,
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> Result<LogAppended> {
@@ -23,8 +24,8 @@ impl Store {
         let mut piece = pieces.next().unwrap_or_default();
         loop {
             let bytes = piece.iter().map(|(_, text)| text.len() + 16).sum::<usize>() + 64;
-            let mut call = script.command(&[], 3 + piece.len() * 2, bytes);
-            call.arg(id.to_string()).arg(attempt).arg(max_bytes);
+            let mut call = script.command(&[], 4 + piece.len() * 2, bytes);
+            call.arg(id.to_string()).arg(attempt).arg(before).arg(max_bytes);
             for (stream, text) in piece {
                 call.arg(stream.as_str()).arg(text);
             }
@@ -34,7 +35,10 @@ impl Store {
                 _ => {}
             }
             match pieces.next() {
-                Some(next) => piece = next,
+                Some(next) => {
+                    before += piece.len() as u64;
+                    piece = next;
+                }
                 None => return Ok(LogAppended::Taken),
             }
         }

@@ -123,10 +123,11 @@ impl JobStore for Model {
         &self,
         id: JobId,
         attempt: u32,
+        before: u64,
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> Result<LogAppended> {
-        Ok(self.lock().append_log(id, attempt, lines, max_bytes))
+        Ok(self.lock().append_log(id, attempt, before, lines, max_bytes))
     }
 
     async fn say(&self, id: JobId, attempt: u32, said: &Said) -> Result<bool> {

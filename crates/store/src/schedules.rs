@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Confine, Created, DueSchedules, Error, Fired, Firing, Result, ScheduleLimits, ScheduleStore, Store,
     answer::{corrupt, lossy},
-    create::write_group,
     keys,
 };
 
 /// Schedules that one look finds.
 const A_LOOK: usize = 100;
+/// A budget of bytes that nothing exceeds, so that bytes are counted.
+const NO_BUDGET: &str = "9007199254740991";
 
 /// The job of a schedule, as it is kept. What makes sense for one job only is not in it.
 #[derive(Serialize, Deserialize)]
@@ -193,9 +194,11 @@ impl ScheduleStore for Store {
         let script = &self.scripts().schedule_fire;
         let id = firing.due.map_or_else(JobId::mint, |due| schedule.id.job_due_at(due));
         let mut call = script.command(&[], 48, schedule.job.script.len() + 512);
-        call.arg("1").arg("").arg(1);
+        // A time is not refused: what is too much is let go of by the sweep.
+        let budget = self.context_budget().map(|_| NO_BUDGET).unwrap_or_default();
+        call.arg("1").arg("").arg(1).arg(budget);
         let created = [Created { id, is_new: true }];
-        write_group(&mut call, std::slice::from_ref(&schedule.job), &mut created.iter());
+        self.write_group(&mut call, std::slice::from_ref(&schedule.job), &mut created.iter());
         call.arg(schedule.id.to_string()).arg(millis(Some(firing.expected)));
         call.arg(millis(firing.due)).arg(millis(firing.next)).arg(id.to_string());
         let answer = match self.run("schedule_fire", script, &call).await? {

@@ -45,6 +45,7 @@ pub(crate) struct Scripts {
 
 const CREATE: &str = include_str!("scripts/create.lua");
 const EVENTS: &str = include_str!("scripts/events.lua");
+const FORGET: &str = include_str!("scripts/forget.lua");
 const JOBS: &str = include_str!("scripts/jobs.lua");
 const OBJECTS: &str = include_str!("scripts/objects.lua");
 const SESSION: &str = include_str!("scripts/session.lua");
@@ -66,10 +67,10 @@ impl Scripts {
             Script::new(&all)
         };
         Self {
-            create: script(&[JOBS, CREATE]),
+            create: script(&[JOBS, FORGET, CREATE]),
             start: script(&[JOBS, include_str!("scripts/start.lua")]),
             stop: script(&[JOBS, UNQUEUE, include_str!("scripts/stop.lua")]),
-            delete: script(&[JOBS, UNQUEUE, include_str!("scripts/delete.lua")]),
+            delete: script(&[JOBS, UNQUEUE, FORGET, include_str!("scripts/delete.lua")]),
             log_append: script(&[JOBS, include_str!("scripts/log_append.lua")]),
             say: script(&[include_str!("scripts/say.lua")]),
             exchange: script(&[JOBS, TAKE_BACK, SESSION, include_str!("scripts/exchange.lua")]),
@@ -83,8 +84,14 @@ impl Scripts {
             schedule_pause: script(&[include_str!("scripts/schedule_pause.lua")]),
             schedule_delete: script(&[include_str!("scripts/schedule_delete.lua")]),
             // The checks of a due time go before the very script that creates jobs.
-            schedule_fire: script(&[JOBS, UNQUEUE, include_str!("scripts/schedule_fire.lua"), CREATE]),
-            sweep: script(&[JOBS, TAKE_BACK, include_str!("scripts/sweep.lua")]),
+            schedule_fire: script(&[
+                JOBS,
+                UNQUEUE,
+                FORGET,
+                include_str!("scripts/schedule_fire.lua"),
+                CREATE,
+            ]),
+            sweep: script(&[JOBS, TAKE_BACK, FORGET, include_str!("scripts/sweep.lua")]),
             stray: script(&[JOBS, TAKE_BACK, include_str!("scripts/stray.lua")]),
             take: script(&[include_str!("scripts/take.lua")]),
             object_put: script(&[OBJECTS, include_str!("scripts/object_put.lua")]),

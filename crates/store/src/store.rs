@@ -1,6 +1,6 @@
 //! The job store in Redis: the calls that are one command or one script, and the wiring of the others.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use hero_domain::{
     CircleKey, DEFAULT_CONTEXT, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, LogStream,
@@ -22,7 +22,7 @@ const CLEARED_A_STEP: usize = 100;
 
 /// The job store in Redis. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, Option<NonZeroU64>);
 
 struct Inner {
     link: Link,
@@ -54,7 +54,19 @@ impl Store {
 
     pub(crate) fn with_clock(config: &RedisConfig, clock: Clock) -> Result<Self> {
         let link = Link::open(config)?;
-        Ok(Self(Arc::new(Inner { link, scripts: Scripts::new(clock), clock })))
+        Ok(Self(Arc::new(Inner { link, scripts: Scripts::new(clock), clock }), None))
+    }
+
+    /// The same store with a bound on the bytes that each context may keep: the scripts, outputs and logs of its jobs.
+    /// Those that ended first are let go of when room is wanted, and a job that finds none is refused. None, and that
+    /// is what a store begins with: as many as there are, and nothing is counted.
+    #[must_use]
+    pub fn with_context_budget(self, bytes: Option<NonZeroU64>) -> Self {
+        Self(self.0, bytes)
+    }
+
+    pub(crate) fn context_budget(&self) -> Option<u64> {
+        self.1.map(NonZeroU64::get)
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -71,6 +83,11 @@ impl Store {
             tracing::error!(script = name, error = source as &dyn std::error::Error, "a store script failed");
         }
         answer
+    }
+
+    /// Makes the next call connect anew.
+    pub fn start_over(&self) {
+        self.link().start_over();
     }
 
     /// Where Redis is, without the password.
@@ -285,10 +302,11 @@ impl JobStore for Store {
         &self,
         id: JobId,
         attempt: u32,
+        before: u64,
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> Result<LogAppended> {
-        self.append_lines(id, attempt, lines, max_bytes).await
+        self.append_lines(id, attempt, before, lines, max_bytes).await
     }
 
     async fn say(&self, id: JobId, attempt: u32, said: &Said) -> Result<bool> {
@@ -352,7 +370,8 @@ impl JobStore for Store {
 
     async fn sweep(&self) -> Result<Swept> {
         let script = &self.scripts().sweep;
-        let call = script.command(&[], 0, 0);
+        let mut call = script.command(&[], 1, 16);
+        self.write_budget(&mut call);
         let mut answer = Answer::new("sweep", self.run("sweep", script, &call).await?)?;
         let mut count = || answer.number().map(i64::unsigned_abs);
         let (promoted, requeued, ended, released, forgotten) =

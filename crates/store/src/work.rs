@@ -111,6 +111,11 @@ impl Work {
         }
     }
 
+    /// An id that was moved already.
+    pub fn try_moved(&mut self) -> Option<JobId> {
+        self.ids.try_recv().ok()
+    }
+
     /// An id that was moved after a wait had been dropped, without taking more: await it while no slot is
     /// free, and hand what comes back by an exchange that wants none.
     pub async fn moved(&mut self) -> JobId {

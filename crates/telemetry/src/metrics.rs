@@ -97,6 +97,8 @@ pub struct Metrics {
     pub runner_busy: UpDownCounter,
     /// See [`names::RUNNER_SLOTS`].
     pub runner_slots: Gauge,
+    /// See [`names::RUNNER_REFUSED`].
+    pub runner_refused: Counter,
     /// See [`names::NODES`].
     pub nodes: Gauge,
     /// See [`names::CONNECTIONS`].
@@ -146,6 +148,11 @@ impl Metrics {
             queue_depth: gauge(names::QUEUE_DEPTH, "{job}", "Jobs that wait in a queue"),
             runner_busy: up_down(names::RUNNER_BUSY, "{job}", "Jobs that a runner works on now"),
             runner_slots: gauge(names::RUNNER_SLOTS, "{job}", "Jobs that a runner can work on at once"),
+            runner_refused: counter(
+                names::RUNNER_REFUSED,
+                "{report}",
+                "Reports of attempts that others had taken over",
+            ),
             nodes: gauge(names::NODES, "{node}", "Nodes that an explorer knows, by their state"),
             connections: up_down(names::CONNECTIONS, "{connection}", "Connections that are open"),
             waiters: up_down(names::WAITERS, "{caller}", "Callers that wait for a job to end"),

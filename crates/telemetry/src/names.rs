@@ -20,6 +20,8 @@ pub const QUEUE_DEPTH: &str = "hero.job.queue.depth";
 pub const RUNNER_BUSY: &str = "hero.runner.busy";
 /// Jobs that a runner can work on at once.
 pub const RUNNER_SLOTS: &str = "hero.runner.slots";
+/// Reports that the job store refused, for the attempt was not the runner's any more: ends and log lines, by kind.
+pub const RUNNER_REFUSED: &str = "hero.runner.refused";
 /// Nodes that an explorer knows, by their state.
 pub const NODES: &str = "hero.nodes";
 /// Connections that are open.

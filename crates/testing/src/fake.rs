@@ -479,6 +479,7 @@ impl Jobs for FakeNode {
             lease_until: None,
             attempt: job.attempt,
             error_kind: job.error_kind,
+            context_bytes: None,
         })
     }
 

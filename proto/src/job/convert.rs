@@ -1,8 +1,8 @@
 //! Jobs, in both directions. Everything is moved, nothing is cloned: a script may be a mebibyte.
 
 use hero_domain::{
-    Ahead, ApiError, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
-    LogStream, NewJob, Priority, Progress, Reason, Result, ScriptType, Serving,
+    Ahead, ApiError, ContextBytes, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus,
+    LogLine, LogPage, LogStream, NewJob, Priority, Progress, Reason, Result, ScriptType, Serving,
 };
 
 use crate::{
@@ -240,6 +240,7 @@ pub(crate) fn to_explanation(it: Explanation) -> pb::ExplainJobResponse {
         lease_until: it.lease_until.map(from_timestamp),
         attempt: it.attempt,
         error_kind: it.error_kind.map(|kind| to_error_kind(kind).into()),
+        context_bytes: it.context_bytes.map(|ContextBytes { bytes, most }| pb::ContextBytes { bytes, most }),
     }
 }
 
@@ -260,6 +261,7 @@ pub(crate) fn explanation(it: pb::ExplainJobResponse) -> Result<Explanation> {
         lease_until: it.lease_until.map(|at| timestamp(at, "lease_until")).transpose()?,
         attempt: it.attempt,
         error_kind: it.error_kind.map(|kind| error_kind(kind, "error_kind")).transpose()?,
+        context_bytes: it.context_bytes.map(|pb::ContextBytes { bytes, most }| ContextBytes { bytes, most }),
     })
 }
 

@@ -16,7 +16,7 @@ use std::{
 use futures::future::join_all;
 use hero_domain::{
     ApiError, Caller, ErrorCode, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogPage, NewJob,
-    Result, Stats, ports::Jobs,
+    Reason, Result, Stats, ports::Jobs,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -134,10 +134,11 @@ impl<J: Jobs> Inner<J> {
 
 /// Whether the submit was refused because of a job in it, so that nothing was stored and the others are fine.
 fn one_is_at_fault(error: &ApiError) -> bool {
-    matches!(
-        error.code(),
-        ErrorCode::InvalidArgument | ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::Conflict
-    )
+    error.reason() == Reason::ContextFull
+        || matches!(
+            error.code(),
+            ErrorCode::InvalidArgument | ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::Conflict
+        )
 }
 
 fn copy(error: &ApiError) -> ApiError {

@@ -28,6 +28,9 @@ pub struct RunnerConfig {
     pub script_types: Vec<ScriptType>,
     /// How long its jobs are its own without a sign of life, in milliseconds.
     pub lease_ms: u64,
+    /// How long a lane with a free slot may hear nothing of its queues while Redis answers, in milliseconds. It connects
+    /// anew then, and the runner is not ready; after three times as long it is not alive.
+    pub stall_ms: u64,
     /// Where gRPC health and reflection are served.
     pub listen: Address,
     /// How gRPC is served.
@@ -61,6 +64,7 @@ impl Default for RunnerConfig {
             circle: String::new(),
             script_types: ScriptType::ALL.to_vec(),
             lease_ms: 10_000,
+            stall_ms: 20_000,
             listen: Address::loopback(GRPC_PORT),
             grpc: GrpcConfig::default(),
             redis: RedisConfig::default(),
@@ -105,6 +109,12 @@ impl RunnerConfig {
     #[must_use]
     pub const fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
+    }
+
+    /// How long a lane may hear nothing of its queues.
+    #[must_use]
+    pub const fn stall(&self) -> Duration {
+        Duration::from_millis(self.stall_ms)
     }
 
     /// The bounds that engines keep.
@@ -157,6 +167,11 @@ impl Validate for RunnerConfig {
         ensure(
             (1_000..=3_600_000).contains(&self.lease_ms),
             "lease_ms",
+            "it must be between 1000 and 3600000 (an hour)",
+        )?;
+        ensure(
+            (1_000..=3_600_000).contains(&self.stall_ms),
+            "stall_ms",
             "it must be between 1000 and 3600000 (an hour)",
         )?;
         ensure(self.limits.max_output_bytes > 0, "limits.max_output_bytes", "it must be more than 0")?;

@@ -5,7 +5,7 @@
 //! together by the next, which asks for new jobs too. So a lone job costs two round trips, and under load a
 //! call carries as many jobs as have ended meanwhile.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use hero_domain::{CircleKey, JobId};
@@ -22,6 +22,7 @@ use crate::{
     backoff::Backoff,
     engine::Engine,
     holdings::Holdings,
+    stall::{Pulse, Pulses},
 };
 
 /// A second call sets out while one is in flight, so that the store is not idle while an answer travels.
@@ -32,6 +33,8 @@ const MOST_JOBS_A_CALL: usize = 128;
 const MOST_BYTES_A_CALL: usize = 4 << 20;
 /// Once in so many claims the low list comes first, so that low jobs move while high ones keep coming.
 const LOW_FIRST_EVERY: u32 = 8;
+/// A lane that waits for work looks at its queues itself so often: what the wait has missed is found.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What lanes shall do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,9 @@ pub(crate) struct Shift {
     /// The session is over: somebody else is this runner now, or the lease is.
     pub(crate) lost: CancellationToken,
     pub(crate) logging: mpsc::UnboundedSender<Arc<Attempt>>,
+    pub(crate) pulses: Pulses,
+    /// How often a lane that waits looks at its queues itself.
+    pub(crate) look_every: Duration,
 }
 
 /// The task of one lane.
@@ -75,6 +81,9 @@ pub(crate) struct Lane {
     reserved: usize,
     /// The queues were empty when they were looked at last.
     is_dry: bool,
+    /// The next look at queues that were empty.
+    look_at: Instant,
+    pulse: Arc<Pulse>,
     claims: u32,
     trouble: Option<Trouble>,
     attributes: Attributes,
@@ -123,6 +132,7 @@ impl Lane {
         Self {
             reports: Reports { ended: sender, logging: shift.logging.clone() },
             lane: hero_store::Lane { script_type, circle },
+            pulse: shift.pulses.add(script_type.as_str()),
             shift,
             engine,
             slots,
@@ -133,6 +143,7 @@ impl Lane {
             running: 0,
             reserved: 0,
             is_dry: false,
+            look_at: Instant::now(),
             claims: 0,
             trouble: None,
             attributes,
@@ -143,14 +154,16 @@ impl Lane {
     pub(crate) async fn work(mut self) {
         metrics().runner_slots.set(self.slots as u64, &self.attributes);
         let mut wait = self.shift.store.wait_for_work(&self.shift.session, &self.lane);
-        let lost = self.shift.lost.clone();
+        let (lost, pulse) = (self.shift.lost.clone(), Arc::clone(&self.pulse));
         loop {
             self.send_calls();
             if self.is_done() {
                 return;
             }
+            pulse.set_open(self.mode() == Mode::Serve && self.running < self.slots);
             let wants_ids = self.is_dry && self.wants_jobs();
             let pause = self.trouble.as_ref().and_then(|trouble| trouble.until);
+            let look_at = pause.or(wants_ids.then_some(self.look_at));
             tokio::select! {
                 biased;
                 () = lost.cancelled() => return,
@@ -158,7 +171,8 @@ impl Lane {
                 Some(ended) = self.ended.recv() => self.take_ends(ended),
                 id = next_id(&mut wait, wants_ids) => self.take_id(id),
                 _ = self.shift.mode.changed() => self.is_dry = false,
-                () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => self.resume(),
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => self.resume(),
+                () = pulse.restart() => self.start_over(&mut wait),
             }
         }
     }
@@ -280,16 +294,19 @@ impl Lane {
             Ok(exchanged) => exchanged,
             Err(_) => return self.keep_for_later(settled),
         };
+        self.pulse.beat();
         // While ends are reported one by one, each of them may still be the one that is refused.
         if !self.is_careful() {
             self.trouble = None;
         }
         if settled.reserved > 0 {
             self.is_dry = exchanged.drained;
+            self.look_at = Instant::now() + self.shift.look_every;
         }
         self.let_go(&settled.attempts);
         for id in &exchanged.refused {
             tracing::info!(job_id = %id, "the end of a job was refused: it was taken over, or is gone");
+            metrics().runner_refused.add(1, &Attributes::new(&[(names::KIND, "end")]));
         }
         exchanged.jobs.into_iter().for_each(|job| self.start(job));
     }
@@ -346,6 +363,17 @@ impl Lane {
             "a call to the job store failed, trying again"
         );
         self.trouble = Some(Trouble { backoff, until: Some(Instant::now() + pause), is_careful: is_final });
+    }
+
+    /// Opens the connections anew. An id that one of the old ones is just moving here comes back with the renewals.
+    fn start_over(&mut self, wait: &mut Work) {
+        tracing::warn!(script_type = %self.lane.script_type, "no answer for too long, connecting to the job store anew");
+        while let Some(id) = wait.try_moved() {
+            self.taken.push(id);
+        }
+        self.shift.store.start_over();
+        *wait = self.shift.store.wait_for_work(&self.shift.session, &self.lane);
+        self.resume();
     }
 
     /// Looks again after a pause.

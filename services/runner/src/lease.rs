@@ -3,7 +3,7 @@
 //! It has a thread, a runtime and connections of its own, so that neither a script nor a busy runtime can delay
 //! it: a runner that works hard must not look dead, and a job must be killed at once when it is told to be.
 
-use std::{thread, time::Duration};
+use std::{cell::Cell, thread, time::Duration};
 
 use hero_redis::RedisConfig;
 use hero_runtime::Condition;
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{attempt::Order, backoff::Backoff, holdings::Holdings, lane::Mode};
+use crate::{attempt::Order, backoff::Backoff, holdings::Holdings, lane::Mode, stall::Watch};
 
 /// A lease is renewed so often within its length.
 const RENEWALS_A_LEASE: u32 = 3;
@@ -33,14 +33,19 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the lease until the token is cancelled. The receiver resolves when the thread has ended.
-    pub(crate) fn start(self, until: CancellationToken) -> std::io::Result<oneshot::Receiver<()>> {
+    /// Keeps the lease until the token is cancelled, and watches the lanes. The receiver resolves when the thread has
+    /// ended.
+    pub(crate) fn start(
+        self,
+        watch: Watch,
+        until: CancellationToken,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
         let (ended, when_ended) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("lease".to_owned()).stack_size(1 << 20).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = self.keep() => {}
+                    () = self.keep(watch) => {}
                     () = until.cancelled() => {}
                 }
             });
@@ -49,7 +54,7 @@ impl Keeper {
         Ok(when_ended)
     }
 
-    async fn keep(self) {
+    async fn keep(self, watch: Watch) {
         let store = match Store::connect(&self.redis) {
             Ok(store) => store,
             Err(error) => {
@@ -59,13 +64,15 @@ impl Keeper {
             }
         };
         let mut control = store.control(&self.session);
+        let answers_since = Cell::new(None);
         tokio::select! {
-            () = self.renew(&store) => {}
+            () = self.renew(&store, &answers_since) => {}
             () = self.listen(&mut control) => {}
+            () = look(watch, &answers_since) => {}
         }
     }
 
-    async fn renew(&self, store: &Store) {
+    async fn renew(&self, store: &Store, answers_since: &Cell<Option<Instant>>) {
         let mut backoff = Backoff::default();
         let mut last = Instant::now();
         loop {
@@ -76,6 +83,7 @@ impl Keeper {
             {
                 Ok(renewed) => {
                     last = Instant::now();
+                    answers_since.set(answers_since.get().or(Some(last)));
                     backoff = Backoff::default();
                     self.condition.ready();
                     renewed.stop.into_iter().for_each(|id| self.stop(id));
@@ -87,6 +95,7 @@ impl Keeper {
                     return self.lost.cancel();
                 }
                 Err(error) => {
+                    answers_since.set(None);
                     self.condition.unready(format!("the job store does not answer: {error}"));
                     let age_ms = last.elapsed().as_millis() as u64;
                     tracing::warn!(%error, age_ms, "the lease was not renewed, trying again");
@@ -121,5 +130,13 @@ impl Keeper {
             }
             changes
         });
+    }
+}
+
+/// Watches the lanes, for as long as it is polled.
+async fn look(mut watch: Watch, answers_since: &Cell<Option<Instant>>) {
+    loop {
+        tokio::time::sleep(watch.pause()).await;
+        watch.look(answers_since.get());
     }
 }

@@ -17,6 +17,7 @@ mod lease;
 mod log;
 mod runner;
 pub mod sandbox;
+mod stall;
 #[cfg(test)]
 mod trial;
 

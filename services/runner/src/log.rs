@@ -10,6 +10,7 @@ use std::{
 
 use hero_domain::LogStream;
 use hero_store::{JobStore, LogAppended, Outcome, Said};
+use hero_telemetry::{Attributes, metrics, names};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tracing::Instrument;
@@ -52,6 +53,8 @@ pub(crate) struct JobLog {
 struct State {
     lines: Vec<(LogStream, String)>,
     bytes: usize,
+    /// How many lines the writer has taken.
+    taken: u64,
     /// A writer has been asked for and has not gone yet.
     is_writing: bool,
     /// The store takes no more: the log is full, or the attempt is not ours.
@@ -64,8 +67,8 @@ struct State {
 
 /// What the writer does next.
 pub(crate) enum Next {
-    /// Writes these lines.
-    Write(Vec<(LogStream, String)>),
+    /// Writes these lines, before which so many others of the attempt were written.
+    Write(u64, Vec<(LogStream, String)>),
     /// Keeps what the script said about itself.
     Say(Said),
     /// Waits for news, at most so long.
@@ -158,10 +161,11 @@ impl JobLog {
                 }
             };
         }
+        let before = state.taken;
         let lines = state.take();
         drop(state);
         self.announce_room();
-        Next::Write(lines)
+        Next::Write(before, lines)
     }
 
     /// Waits for news, at most so long.
@@ -218,6 +222,7 @@ impl State {
             .count();
         let rest = self.lines.split_off(count);
         let lines = std::mem::replace(&mut self.lines, rest);
+        self.taken += lines.len() as u64;
         self.bytes -= lines.iter().map(|(_, text)| text.len() + 1).sum::<usize>();
         lines
     }
@@ -239,7 +244,7 @@ pub(crate) async fn write_logs<S: JobStore + Clone>(
 async fn write_log<S: JobStore>(store: S, max_log_bytes: usize, attempt: Arc<Attempt>) {
     loop {
         match attempt.log.next() {
-            Next::Write(lines) => write_lines(&store, max_log_bytes, &attempt, &lines).await,
+            Next::Write(before, lines) => write_lines(&store, max_log_bytes, &attempt, before, &lines).await,
             Next::Say(said) => write_said(&store, &attempt, &said).await,
             Next::Pause(longest) => attempt.log.pause(longest).await,
             Next::End(outcome) => return attempt.report(outcome),
@@ -253,14 +258,16 @@ async fn write_lines<S: JobStore>(
     store: &S,
     max_log_bytes: usize,
     attempt: &Attempt,
+    before: u64,
     lines: &[(LogStream, String)],
 ) {
     let mut backoff = Backoff::default();
     while attempt.ordered() != Order::Abandon {
-        match store.append_log(attempt.id(), attempt.number(), lines, max_log_bytes).await {
+        match store.append_log(attempt.id(), attempt.number(), before, lines, max_log_bytes).await {
             Ok(LogAppended::Taken) => return,
             Ok(LogAppended::Full) => return attempt.log.close(),
             Ok(LogAppended::Refused) => {
+                metrics().runner_refused.add(lines.len() as u64, &Attributes::new(&[(names::KIND, "line")]));
                 attempt.log.close();
                 // Another attempt has taken over, or the job is gone: nobody wants the rest.
                 return attempt.order(Order::Abandon);
@@ -301,7 +308,7 @@ mod tests {
 
     fn written(log: &JobLog) -> Vec<String> {
         match log.next() {
-            Next::Write(lines) => lines.into_iter().map(|(_, text)| text).collect(),
+            Next::Write(_, lines) => lines.into_iter().map(|(_, text)| text).collect(),
             _ => Vec::new(),
         }
     }

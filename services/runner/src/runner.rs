@@ -20,10 +20,11 @@ use crate::{
     config::{RunnerConfig, RunnerFlags},
     engine::Engines,
     holdings::Holdings,
-    lane::{Lane, Mode, Shift},
+    lane::{LOOK_EVERY, Lane, Mode, Shift},
     lease::Keeper,
     log,
     sandbox::{self, Sandbox},
+    stall::{Pulses, Watch},
 };
 
 /// What is kept of the grace to report the ends of the jobs that had to be cut short.
@@ -42,6 +43,7 @@ pub struct Runner {
     listener: Listener,
     cx: Context,
     job_store: Condition,
+    work: Condition,
 }
 
 impl Service for Runner {
@@ -57,7 +59,7 @@ impl Service for Runner {
 
     async fn bind(config: RunnerConfig, cx: &Context) -> anyhow::Result<Self> {
         let id = runner_id(&config.id)?;
-        let job_store = cx.health.condition("job_store");
+        let (job_store, work) = (cx.health.condition("job_store"), cx.health.condition("work"));
         let listener =
             Listener::bind(&config.listen).await.context("the runner's gRPC port (`listen`) is not free")?;
         let store = Store::connect(&config.redis).context("the address of Redis (`redis.url`)")?;
@@ -72,7 +74,7 @@ impl Service for Runner {
             bail!("nothing to serve: {}", words.join("; "));
         }
         let sandbox = sandbox.layers().to_string();
-        Ok(Self { config, id, store, engines, sandbox, listener, cx: cx.clone(), job_store })
+        Ok(Self { config, id, store, engines, sandbox, listener, cx: cx.clone(), job_store, work })
     }
 
     fn addresses(&self) -> Addresses {
@@ -80,9 +82,9 @@ impl Service for Runner {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, id, store, engines, sandbox, listener, cx, job_store } = self;
+        let Self { config, id, store, engines, sandbox, listener, cx, job_store, work } = self;
         let health = grpc::Server::new(&config.grpc, &cx.health).serve(listener, shutdown.clone());
-        let worker = Worker { config, id, store, engines, sandbox, job_store };
+        let worker = Worker { config, id, store, engines, sandbox, job_store, work };
         let (served, ()) = tokio::join!(health, worker.work(shutdown));
         served
     }
@@ -138,6 +140,7 @@ struct Worker {
     /// The layers in force, in words.
     sandbox: String,
     job_store: Condition,
+    work: Condition,
 }
 
 impl Worker {
@@ -217,7 +220,9 @@ impl Worker {
             lost: lost.clone(),
             condition: self.job_store.clone(),
         };
-        let keeper = match keeper.start(over.clone()) {
+        let pulses = Pulses::default();
+        let watch = Watch::new(pulses.clone(), self.config.stall(), self.work.clone());
+        let keeper = match keeper.start(watch, over.clone()) {
             Ok(keeper) => keeper,
             Err(error) => {
                 tracing::error!(%error, "cannot start the thread that keeps the lease");
@@ -231,6 +236,8 @@ impl Worker {
             mode: lanes_mode,
             lost: lost.clone(),
             logging,
+            pulses,
+            look_every: LOOK_EVERY.min(self.config.stall() / 4),
         };
         let mut tasks = JoinSet::new();
         let logs = tokio::spawn(log::write_logs(self.store.clone(), self.config.limits.max_log_bytes, logs));

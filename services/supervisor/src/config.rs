@@ -153,11 +153,14 @@ pub struct UpkeepConfig {
     pub sweep_interval_ms: u64,
     /// The pause between two looks at the settings of a Redis that is fit, and at the lengths of its queues.
     pub check_interval_ms: u64,
+    /// How much of Redis' `maxmemory` new jobs may not have, in percent: it is for the outputs and logs of those that
+    /// are there. Beyond it they are refused (STORE_FULL).
+    pub reserve_percent: u8,
 }
 
 impl Default for UpkeepConfig {
     fn default() -> Self {
-        Self { sweep_interval_ms: 1_000, check_interval_ms: 10_000 }
+        Self { sweep_interval_ms: 1_000, check_interval_ms: 10_000, reserve_percent: 5 }
     }
 }
 
@@ -254,7 +257,8 @@ impl Validate for SupervisorConfig {
             (100..=DAY_MS).contains(&upkeep.check_interval_ms),
             "upkeep.check_interval_ms",
             "it must be 100 to 86400000",
-        )
+        )?;
+        ensure(upkeep.reserve_percent <= 50, "upkeep.reserve_percent", "it must be at most 50")
     }
 }
 

@@ -74,6 +74,13 @@ impl StoredJobs {
         self.circles.check(caller).await
     }
 
+    /// Calls that bring new jobs do so too.
+    async fn enter_with_jobs(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
+        let circle = self.enter(caller).await?;
+        self.gate.check_room()?;
+        Ok(circle)
+    }
+
     fn admit(&self, circle: Option<&Circle>, caller: &Caller, job: &mut NewJob) -> Result<()> {
         admit(&self.limits, circle, caller, job)
     }
@@ -107,7 +114,7 @@ impl StoredJobs {
 
 impl Jobs for StoredJobs {
     async fn create(&self, caller: &Caller, mut job: NewJob) -> Result<JobId> {
-        let circle = self.enter(caller).await?;
+        let circle = self.enter_with_jobs(caller).await?;
         self.admit(circle.as_deref(), caller, &mut job)?;
         let created = self.store.create(slice::from_ref(&job), false).await.map_err(of_one)?;
         created
@@ -123,7 +130,7 @@ impl Jobs for StoredJobs {
     }
 
     async fn submit(&self, caller: &Caller, mut jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
-        let circle = self.enter(caller).await?;
+        let circle = self.enter_with_jobs(caller).await?;
         check_batch(jobs.len(), self.limits.max_submit_jobs)?;
         for (index, job) in jobs.iter_mut().enumerate() {
             self.admit(circle.as_deref(), caller, job).map_err(|error| {
@@ -145,7 +152,7 @@ impl Jobs for StoredJobs {
     }
 
     async fn run(&self, caller: &Caller, mut job: NewJob, wait: Option<Duration>) -> Result<Job> {
-        let circle = self.enter(caller).await?;
+        let circle = self.enter_with_jobs(caller).await?;
         self.admit(circle.as_deref(), caller, &mut job)?;
         self.run_admitted(caller, job, wait).await
     }

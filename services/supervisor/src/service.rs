@@ -1,6 +1,6 @@
 //! The life of a supervisor.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, num::NonZeroU64, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use hero_config::Overrides;
@@ -60,7 +60,9 @@ impl Service for Supervisor {
     }
 
     async fn bind(config: SupervisorConfig, cx: &Context) -> anyhow::Result<Self> {
-        let store = Store::connect(&config.redis).context("the address of redis cannot be used")?;
+        let store = Store::connect(&config.redis)
+            .context("the address of redis cannot be used")?
+            .with_context_budget(NonZeroU64::new(config.jobs.max_context_bytes));
         let listener = Listener::bind(&config.listen).await?;
         let face = Face::bind(&config.node, &config.secrets).await?;
         let redis = cx.health.condition("redis");

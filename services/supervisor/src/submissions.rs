@@ -151,7 +151,9 @@ impl<S: Sink> Shared<S> {
                     let _ = reply.send(Ok(created.by_ref().take(count).collect()));
                 }
             }
-            Err(Error::JobExists { .. } | Error::PrerequisiteNotFound { .. }) if replies.len() > 1 => {
+            Err(Error::JobExists { .. } | Error::PrerequisiteNotFound { .. } | Error::ContextFull { .. })
+                if replies.len() > 1 =>
+            {
                 self.send_one_by_one(&jobs, replies).await;
             }
             Err(error) => {

@@ -58,7 +58,7 @@ impl Upkeep {
         let interval = Duration::from_millis(self.config.sweep_interval_ms.min(LONGEST_SWEEP_PAUSE_MS));
         let check_interval = Duration::from_millis(self.config.check_interval_ms);
         let checked_at = &mut round.checked_at;
-        if checked_at.is_none_or(|at| at.elapsed() >= check_interval) {
+        if self.gate.is_full() || checked_at.is_none_or(|at| at.elapsed() >= check_interval) {
             let was_fit = checked_at.is_some();
             *checked_at = if self.check(was_fit).await { Some(Instant::now()) } else { None };
         }
@@ -97,7 +97,7 @@ impl Upkeep {
         match self.store.check().await {
             Ok(fitness) => {
                 if !was_fit {
-                    for warning in fitness.warnings {
+                    for warning in &fitness.warnings {
                         tracing::warn!(
                             redis = address,
                             version = fitness.version,
@@ -106,6 +106,8 @@ impl Upkeep {
                         );
                     }
                 }
+                let most = 100 - u64::from(self.config.reserve_percent);
+                self.gate.set_full(fitness.memory_percent.is_some_and(|percent| percent >= most));
                 self.gate.open();
                 self.condition.ready();
                 self.observe_depths().await;

@@ -1,4 +1,4 @@
-//! Between a service and its Redis: a way that loses answers.
+//! Between a service and its Redis: a way that loses answers, and leads nowhere.
 
 use std::{
     path::PathBuf,
@@ -28,6 +28,8 @@ struct Losses {
     every: AtomicU32,
     answers: AtomicU32,
     lost: AtomicU64,
+    /// Connections that were made before the latest of these lead nowhere.
+    ages: AtomicU32,
 }
 
 impl Proxy {
@@ -55,6 +57,11 @@ impl Proxy {
         self.losses.every.store(every, Ordering::Relaxed);
     }
 
+    /// From now on nothing passes on the connections that are there, and nobody is told; new ones work.
+    pub(crate) fn lead_nowhere(&self) {
+        self.losses.ages.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many answers were lost so far.
     pub(crate) fn lost(&self) -> u64 {
         self.losses.lost.load(Ordering::Relaxed)
@@ -73,7 +80,17 @@ async fn pass_on(client: UnixStream, to: PathBuf, losses: Arc<Losses>) {
     let Ok(server) = UnixStream::connect(to).await else { return };
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
-    let calls = async move { _ = tokio::io::copy(&mut from_client, &mut to_server).await };
+    let age = losses.ages.load(Ordering::Relaxed);
+    let leads_nowhere = |losses: &Losses| losses.ages.load(Ordering::Relaxed) != age;
+    let asking = Arc::clone(&losses);
+    let calls = async move {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = from_client.read(&mut piece).await {
+            if !leads_nowhere(&asking) && to_server.write_all(&piece[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
     let answers = async move {
         let mut piece = vec![0; 64 << 10];
         while let Ok(length @ 1..) = from_server.read(&mut piece).await {
@@ -82,7 +99,7 @@ async fn pass_on(client: UnixStream, to: PathBuf, losses: Arc<Losses>) {
                 losses.lost.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            if to_client.write_all(&piece[..length]).await.is_err() {
+            if !leads_nowhere(&losses) && to_client.write_all(&piece[..length]).await.is_err() {
                 return;
             }
         }

@@ -85,6 +85,7 @@ impl State {
             is_stopping: false,
             log: Vec::new(),
             is_log_full: false,
+            logged: (0, 0),
             expires_at: None,
         };
         self.jobs.insert(id, record);

@@ -13,6 +13,7 @@ impl State {
         &mut self,
         id: JobId,
         attempt: u32,
+        before: u64,
         lines: &[(LogStream, String)],
         max_bytes: usize,
     ) -> LogAppended {
@@ -21,7 +22,12 @@ impl State {
         if record.job.status != JobStatus::Started || record.job.attempt != attempt {
             return LogAppended::Refused;
         }
-        for (stream, text) in lines {
+        let logged = if record.logged.0 == attempt { record.logged.1 } else { 0 };
+        let again = usize::try_from(logged.saturating_sub(before)).unwrap_or(usize::MAX);
+        if !record.is_log_full && again < lines.len() {
+            record.logged = (attempt, before + lines.len() as u64);
+        }
+        for (stream, text) in lines.iter().skip(again) {
             if record.is_log_full {
                 return LogAppended::Full;
             }

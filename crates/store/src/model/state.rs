@@ -42,6 +42,8 @@ pub(super) struct Record {
     pub(super) is_stopping: bool,
     pub(super) log: Vec<LogLine>,
     pub(super) is_log_full: bool,
+    /// So many lines of this attempt are in.
+    pub(super) logged: (u32, u64),
     pub(super) expires_at: Option<Timestamp>,
 }
 

@@ -1,13 +1,14 @@
 -- Stores jobs, all or none, and starts them too when asked.
 --
--- ARGV: start, special, groups; then for each group of jobs with the same fields:
+-- ARGV: start, special, groups, budget; then for each group of jobs with the same fields:
 --   queue, context, n, n field names and values, m; then for each of its m jobs:
 --     id, script, x: '' for a plain job; else '1' and
 --       brought, idempotency key, due, confined, p, p prerequisites, n, n field names and values
--- `special` says that some job is not plain: only then there is anything to check.
+-- `special` says that some job is not plain: only then there is anything to check. The budget is how many bytes each
+-- context may keep; '' for as many as there are.
 -- Answers, for each job whose idempotency key is known, its index and the first job's id.
 local start = ARGV[1] == '1'
-local known, skip = {}, {}
+local known, skip, bytes_of = {}, {}, {}
 
 -- Reads the extra part of a job that begins at `at`; answers it and where the next job begins.
 local function extra(at)
@@ -19,7 +20,7 @@ local function extra(at)
 end
 
 local function check()
-  local at, index = 4, -1
+  local at, index = 5, -1
   local context_of, keys = {}, {}
   for _ = 1, tonumber(ARGV[3]) do
     local context = ARGV[at + 1]
@@ -70,9 +71,48 @@ if ARGV[2] == '1' then
   if refused then return refused end
 end
 
+-- What each context is asked to keep, and the first job that it is asked to.
+local function check_budget(most)
+  local at, index = 5, -1
+  local contexts, wanted, first = {}, {}, {}
+  for _ = 1, tonumber(ARGV[3]) do
+    local context, shared = ARGV[at + 1], JOB_COSTS
+    for i = at + 3, at + 1 + tonumber(ARGV[at + 2]), 2 do
+      if ARGV[i] == 'env_vars' then shared = shared + #ARGV[i + 1] end
+    end
+    at = at + 3 + tonumber(ARGV[at + 2])
+    local jobs = tonumber(ARGV[at])
+    at = at + 1
+    for _ = 1, jobs do
+      index = index + 1
+      local id, bytes = ARGV[at], shared + #ARGV[at + 1]
+      at = ARGV[at + 2] == '' and at + 3 or extra(at + 3).fields_last + 1
+      if not skip[index] then
+        if not wanted[context] then
+          contexts[#contexts + 1] = context
+          wanted[context], first[context] = 0, index
+        end
+        wanted[context] = wanted[context] + bytes
+        bytes_of[id] = bytes
+      end
+    end
+  end
+  for _, context in ipairs(contexts) do
+    if not make_room(context, most, wanted[context]) then
+      return redis.error_reply('HERO_CONTEXT_FULL ' .. first[context] .. ' ' .. (call('HGET', BYTES, context) or 0)
+        .. ' ' .. ARGV[4] .. ' ' .. context)
+    end
+  end
+end
+
+if ARGV[4] ~= '' then
+  local refused = check_budget(tonumber(ARGV[4]))
+  if refused then return refused end
+end
+
 local news = {}
 happened[start and 'queued' or 'created'] = news
-local at, index = 4, -1
+local at, index = 5, -1
 for _ = 1, tonumber(ARGV[3]) do
   local queue, context = ARGV[at], ARGV[at + 1]
   local n = tonumber(ARGV[at + 2])
@@ -99,6 +139,7 @@ for _ = 1, tonumber(ARGV[3]) do
       local key = JOB .. id
       local entry = call('XADD', INDEX, '*', 'id', id, 'c', context)
       call('XADD', context_index, entry, 'id', id)
+      if bytes_of[id] then count(id, context, bytes_of[id]) end
       local waits = job and (job.first <= job.last or job.due ~= '')
       call('HSET', key, 'id', id, 'script', script, 'entry', entry, unpack(waits and same or plain))
       if job then

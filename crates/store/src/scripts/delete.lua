@@ -20,13 +20,7 @@ for i = 2, #ARGV do
     elseif status == 'error' then
       call('ZREM', ERRORS, id)
     end
-    if job[9] then
-      call('XDEL', INDEX, job[9])
-      call('XDEL', CONTEXT .. context, job[9])
-    end
-    if has(job[7], 'i') then call('DEL', IDEM .. context .. ':' .. job[10]) end
-    call('DEL', key, key .. LOGS, REPLY .. id)
-    note('deleted', id)
+    forget(id, context, job[7], job[9], job[10])
     if has(job[7], 'd') then settle(id, false) end
   end
 end

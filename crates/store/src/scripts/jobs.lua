@@ -5,6 +5,7 @@
 --   x a stop was asked for      t it was started and has been delayed
 --   r it has a retention of its own           f its log is full
 --   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
+--   b its bytes are counted, for its context has a budget
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100
@@ -85,8 +86,29 @@ local function enqueue(id, key, script_type, circle, priority, due)
   note('queued', id)
 end
 
--- An ended job is kept for its retention, and so are its log and its idempotency key.
+-- The bytes of a job, as they are now, and those of its context with them.
+local function count(id, context, bytes)
+  local before = call('HGET', BYTES_OF .. context, id) or 0
+  call('HSET', BYTES_OF .. context, id, bytes)
+  call('HINCRBY', BYTES, context, bytes - before)
+end
+
+local function weigh(id, key, context)
+  local bytes = JOB_COSTS + (call('HGET', key, 'log_bytes') or 0)
+  for _, field in ipairs({'script', 'env_vars', 'output', 'error', 'result'}) do
+    bytes = bytes + call('HSTRLEN', key, field)
+  end
+  count(id, context, bytes)
+end
+
+-- An ended job is kept for its retention, and so are its log and its idempotency key; or until the bytes of its
+-- context are wanted for others.
 local function keep(id, key, marks)
+  if has(marks, 'b') then
+    local context = call('HGET', key, 'context_id') or DEFAULT_CONTEXT
+    weigh(id, key, context)
+    call('ZADD', KEPT .. context, NOW, id)
+  end
   local retention = has(marks, 'r') and call('HGET', key, 'retention') or DEFAULT_RETENTION
   if retention == '0' then return end
   call('EXPIRE', key, retention)

@@ -26,6 +26,10 @@ if job[10] then call('HSET', key, 'retries', number(job[9], 0) + number(job[10],
 if has(job[8], 'x') then call('HSET', key, 'marks', (string.gsub(job[8], 'x', ''))) end
 if job[11] then call('SREM', RUNNER .. job[11] .. STOPS, id) end
 call('ZREM', ERRORS, id)
+if has(job[8], 'b') then
+  call('ZREM', KEPT .. context, id)
+  weigh(id, key, context)
+end
 call('DEL', REPLY .. id)
 call('PERSIST', key)
 call('PERSIST', key .. LOGS)

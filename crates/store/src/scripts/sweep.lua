@@ -1,4 +1,4 @@
--- One bounded step of upkeep.
+-- One bounded step of upkeep. ARGV: how many bytes a context may keep, '' for as many as there are.
 -- Answers: promoted, requeued, ended, released, forgotten, more (1 or 0), due time of the next delayed job or ''.
 local LIMIT = 100
 local promoted, more = 0, false
@@ -80,6 +80,7 @@ for _, entry in ipairs(entries) do
   if current ~= entry[1] then
     call('XDEL', INDEX, entry[1])
     call('XDEL', CONTEXT .. context, entry[1])
+    if ARGV[1] ~= '' and not current then uncount(id, context) end
     if not current then
       call('ZREM', ERRORS, id)
       call('ZREM', WAITING, id)
@@ -92,6 +93,16 @@ if #entries == LIMIT then
   if forgotten == LIMIT then more = true end
 elseif from then
   call('DEL', SWEEP_PLACE)
+end
+
+-- Contexts that keep more than they may: outputs and logs have come.
+if ARGV[1] ~= '' then
+  local found = call('HSCAN', BYTES, call('GET', BYTES_PLACE) or 0, 'COUNT', LIMIT)
+  call('SET', BYTES_PLACE, found[1])
+  for i = 1, #found[2], 2 do
+    if evictions > 0 then make_room(found[2][i], tonumber(ARGV[1]), 0) end
+  end
+  if evictions == 0 then more = true end
 end
 announce()
 local next_due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or ''

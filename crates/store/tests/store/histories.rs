@@ -96,6 +96,8 @@ enum Call {
     Log {
         attempt: usize,
         lines: usize,
+        /// So many that are in are brought again with them.
+        again: u64,
     },
     Advance {
         ms: i64,
@@ -172,7 +174,8 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(session, reports, claim)| Call::Exchange { session, reports, claim }),
         3 => (any::<usize>(), option::of(any::<usize>()))
             .prop_map(|(session, forgets)| Call::Renew { session, forgets }),
-        2 => (any::<usize>(), 1..4usize).prop_map(|(attempt, lines)| Call::Log { attempt, lines }),
+        2 => (any::<usize>(), 1..4usize, select(vec![0, 0, 1, 2, 9]))
+            .prop_map(|(attempt, lines, again)| Call::Log { attempt, lines, again }),
         4 => select(vec![1, 500, 6_000, 11_000, 4_000_000]).prop_map(|ms| Call::Advance { ms }),
         1 => select(vec![500, 3_001, 11_000]).prop_map(|ms| Call::Lose { ms }),
         3 => Just(Call::Sweep),
@@ -215,6 +218,8 @@ struct Twin<'a> {
     /// Every attempt that was given out, old ones too.
     attempts: Vec<(Session, Claimed)>,
     taken: BTreeMap<String, Vec<JobId>>,
+    /// How many lines each attempt has logged.
+    logged: BTreeMap<(JobId, u32), u64>,
     before: BTreeMap<JobId, Job>,
 }
 
@@ -229,6 +234,7 @@ impl<'a> Twin<'a> {
             sessions: Vec::new(),
             attempts: Vec::new(),
             taken: BTreeMap::new(),
+            logged: BTreeMap::new(),
             before: BTreeMap::new(),
         }
     }
@@ -298,7 +304,7 @@ impl<'a> Twin<'a> {
                 self.exchange(call, *session, reports, claim.as_ref()).await;
             }
             Call::Renew { session, forgets } => self.renew(call, *session, *forgets).await,
-            Call::Log { attempt, lines } => self.log(call, *attempt, *lines).await,
+            Call::Log { attempt, lines, again } => self.log(call, *attempt, *lines, *again).await,
             Call::Advance { ms } => {
                 self.now_ms += ms;
                 self.model.advance(*ms).await;
@@ -402,12 +408,15 @@ impl<'a> Twin<'a> {
         same(call, self.model.renew(&session, busy, &known).await, redis);
     }
 
-    async fn log(&mut self, call: &Call, attempt: usize, lines: usize) {
+    async fn log(&mut self, call: &Call, attempt: usize, lines: usize, again: u64) {
         let Some((_, job)) = self.attempts.get(attempt % self.attempts.len().max(1)) else { return };
+        let logged = self.logged.entry((job.id, job.attempt)).or_default();
+        let before = logged.saturating_sub(again);
         let lines: Vec<_> = (0..lines).map(|n| (LogStream::Log, format!("line {n}"))).collect();
+        *logged = (before + lines.len() as u64).max(*logged);
         let (model, redis) = (
-            self.model.append_log(job.id, job.attempt, &lines, 40).await,
-            self.redis.append_log(job.id, job.attempt, &lines, 40).await,
+            self.model.append_log(job.id, job.attempt, before, &lines, 40).await,
+            self.redis.append_log(job.id, job.attempt, before, &lines, 40).await,
         );
         same(call, model, redis);
     }

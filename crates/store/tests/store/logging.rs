@@ -12,6 +12,7 @@ promises![
     a_new_job_has_an_empty_log,
     lines_are_kept_in_order,
     odd_text_survives_in_a_log,
+    lines_that_are_brought_again_are_in_once,
     a_log_is_read_page_by_page,
     a_log_can_be_followed,
     one_long_line_is_one_page,
@@ -53,9 +54,9 @@ async fn a_new_job_has_an_empty_log<F: Fixture>(w: World<F>) {
 async fn lines_are_kept_in_order<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
     let first = [(LogStream::Stdout, "one".to_owned()), (LogStream::Stderr, "two".to_owned())];
-    assert_eq!(w.append_log(id, 1, &first, 1_000).await.unwrap(), LogAppended::Taken);
+    assert_eq!(w.append_log(id, 1, 0, &first, 1_000).await.unwrap(), LogAppended::Taken);
     w.advance(5).await;
-    w.append_log(id, 1, &[(LogStream::Log, "three".to_owned())], 1_000).await.unwrap();
+    w.append_log(id, 1, 2, &[(LogStream::Log, "three".to_owned())], 1_000).await.unwrap();
     let line = |stream, ms, text: &str| LogLine { stream, at: at(ms), text: text.to_owned() };
     let expected = vec![
         line(LogStream::Stdout, 0, "one"),
@@ -68,16 +69,37 @@ async fn lines_are_kept_in_order<F: Fixture>(w: World<F>) {
 async fn odd_text_survives_in_a_log<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
     let odd = ["", "  ", "\u{0}\t\"'\\", "漢 🚀", "a: b", "line\nin a line"];
-    w.append_log(id, 1, &lines(&odd), 1_000).await.unwrap();
+    w.append_log(id, 1, 0, &lines(&odd), 1_000).await.unwrap();
     assert_eq!(texts(&w, id).await, odd);
+}
+
+async fn lines_that_are_brought_again_are_in_once<F: Fixture>(w: World<F>) {
+    // The answer was lost: the runner brings the same lines again, and more with them.
+    let id = w.submit(osis()).await;
+    let runner = w.runner("a").await;
+    let first = w.claim_one(&runner).await;
+    w.append_log(id, 1, 0, &lines(&["one", "two"]), 1_000).await.unwrap();
+    let before = w.job(id).await;
+    assert_eq!(w.append_log(id, 1, 0, &lines(&["one", "two"]), 1_000).await.unwrap(), LogAppended::Taken);
+    assert_eq!(w.job(id).await, before);
+    w.append_log(id, 1, 1, &lines(&["two", "three"]), 1_000).await.unwrap();
+    // Lines may be missing, never repeated.
+    w.append_log(id, 1, 5, &lines(&["six"]), 1_000).await.unwrap();
+    w.append_log(id, 1, 3, &lines(&["four", "five", "six"]), 1_000).await.unwrap();
+    assert_eq!(texts(&w, id).await, ["one", "two", "three", "six"]);
+    // The next attempt counts its own.
+    w.report(&runner, report(&first, Outcome::HandedBack)).await;
+    w.claim_one(&runner).await;
+    w.append_log(id, 2, 0, &lines(&["one"]), 1_000).await.unwrap();
+    assert_eq!(texts(&w, id).await, ["one", "two", "three", "six", "one"]);
 }
 
 async fn a_log_is_read_page_by_page<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
     let all: Vec<String> = (0..500).map(|n| format!("line {n:03}")).collect();
-    for some in all.chunks(50) {
+    for (n, some) in all.chunks(50).enumerate() {
         let some: Vec<&str> = some.iter().map(String::as_str).collect();
-        w.append_log(id, 1, &lines(&some), 1 << 20).await.unwrap();
+        w.append_log(id, 1, 50 * n as u64, &lines(&some), 1 << 20).await.unwrap();
     }
     let (mut read, mut from, mut pages) = (Vec::new(), None, 0);
     loop {
@@ -98,9 +120,9 @@ async fn a_log_is_read_page_by_page<F: Fixture>(w: World<F>) {
 async fn a_log_can_be_followed<F: Fixture>(w: World<F>) {
     // A page in the middle of a growing log: what is appended later comes after it, once.
     let id = running(&w).await;
-    w.append_log(id, 1, &lines(&["0123456789", "0123456789", "0123456789"]), 1_000).await.unwrap();
+    w.append_log(id, 1, 0, &lines(&["0123456789", "0123456789", "0123456789"]), 1_000).await.unwrap();
     let page = w.read_log(id, None, None, 10).await.unwrap();
-    w.append_log(id, 1, &lines(&["later"]), 1_000).await.unwrap();
+    w.append_log(id, 1, 3, &lines(&["later"]), 1_000).await.unwrap();
     let rest = w.read_log(id, None, page.next.as_deref(), 1_000).await.unwrap();
     assert_eq!(page.lines.len() + rest.lines.len(), 4);
     assert_eq!(rest.lines.last().unwrap().text, "later");
@@ -109,7 +131,7 @@ async fn a_log_can_be_followed<F: Fixture>(w: World<F>) {
 async fn one_long_line_is_one_page<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
     let long = "x".repeat(5_000);
-    w.append_log(id, 1, &lines(&[&long, "next"]), 1 << 20).await.unwrap();
+    w.append_log(id, 1, 0, &lines(&[&long, "next"]), 1 << 20).await.unwrap();
     let page = w.read_log(id, None, None, 10).await.unwrap();
     assert_eq!(page.lines.len(), 1, "a page makes progress, however small");
     assert_eq!(page.lines[0].text, long);
@@ -120,7 +142,7 @@ async fn one_long_line_is_one_page<F: Fixture>(w: World<F>) {
 async fn a_log_has_a_limit_and_says_so<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
     let some = lines(&["0123456789", "0123456789", "0123456789", "0123456789"]);
-    assert_eq!(w.append_log(id, 1, &some, 30).await.unwrap(), LogAppended::Full);
+    assert_eq!(w.append_log(id, 1, 0, &some, 30).await.unwrap(), LogAppended::Full);
     let texts = texts(&w, id).await;
     assert_eq!(texts[..3], ["0123456789", "0123456789", "0123456789"]);
     assert_eq!(texts.len(), 4);
@@ -131,12 +153,12 @@ async fn a_log_has_a_limit_and_says_so<F: Fixture>(w: World<F>) {
 
 async fn a_full_log_stays_full<F: Fixture>(w: World<F>) {
     let id = running(&w).await;
-    assert_eq!(w.append_log(id, 1, &lines(&["0123456789"]), 15).await.unwrap(), LogAppended::Taken);
-    assert_eq!(w.append_log(id, 1, &lines(&["0123456789"]), 15).await.unwrap(), LogAppended::Full);
+    assert_eq!(w.append_log(id, 1, 0, &lines(&["0123456789"]), 15).await.unwrap(), LogAppended::Taken);
+    assert_eq!(w.append_log(id, 1, 1, &lines(&["0123456789"]), 15).await.unwrap(), LogAppended::Full);
     let before = texts(&w, id).await;
     for _ in 0..3 {
         // A short line would fit; but a log with a hole in it would mislead.
-        assert_eq!(w.append_log(id, 1, &lines(&["x"]), 15).await.unwrap(), LogAppended::Full);
+        assert_eq!(w.append_log(id, 1, 2, &lines(&["x"]), 15).await.unwrap(), LogAppended::Full);
     }
     assert_eq!(texts(&w, id).await, before);
 }
@@ -147,18 +169,18 @@ async fn a_stale_attempt_cannot_log<F: Fixture>(w: World<F>) {
     let first = w.claim_one(&runner).await;
     w.report(&runner, report(&first, Outcome::HandedBack)).await;
     w.claim_one(&runner).await;
-    assert_eq!(w.append_log(id, 1, &lines(&["late"]), 100).await.unwrap(), LogAppended::Refused);
-    assert_eq!(w.append_log(id, 2, &lines(&["now"]), 100).await.unwrap(), LogAppended::Taken);
+    assert_eq!(w.append_log(id, 1, 0, &lines(&["late"]), 100).await.unwrap(), LogAppended::Refused);
+    assert_eq!(w.append_log(id, 2, 0, &lines(&["now"]), 100).await.unwrap(), LogAppended::Taken);
     assert_eq!(texts(&w, id).await, ["now"]);
 }
 
 async fn nobody_logs_to_a_job_that_does_not_run<F: Fixture>(w: World<F>) {
     let id = w.submit(osis()).await;
-    assert_eq!(w.append_log(id, 0, &lines(&["early"]), 100).await.unwrap(), LogAppended::Refused);
-    assert_eq!(w.append_log(JobId::mint(), 1, &lines(&["who"]), 100).await.unwrap(), LogAppended::Refused);
+    assert_eq!(w.append_log(id, 0, 0, &lines(&["early"]), 100).await.unwrap(), LogAppended::Refused);
+    assert_eq!(w.append_log(JobId::mint(), 1, 0, &lines(&["who"]), 100).await.unwrap(), LogAppended::Refused);
     let runner = w.runner("a").await;
     w.run_next(&runner).await;
-    assert_eq!(w.append_log(id, 1, &lines(&["late"]), 100).await.unwrap(), LogAppended::Refused);
+    assert_eq!(w.append_log(id, 1, 0, &lines(&["late"]), 100).await.unwrap(), LogAppended::Refused);
     assert_eq!(texts(&w, id).await, Vec::<String>::new());
 }
 
@@ -167,7 +189,7 @@ async fn the_log_goes_on_with_the_next_attempt<F: Fixture>(w: World<F>) {
     let runner = w.runner("a").await;
     for attempt in 1..=2 {
         let claimed = w.claim_one(&runner).await;
-        w.append_log(id, attempt, &lines(&[&format!("attempt {attempt}")]), 100).await.unwrap();
+        w.append_log(id, attempt, 0, &lines(&[&format!("attempt {attempt}")]), 100).await.unwrap();
         w.report(&runner, report(&claimed, Outcome::HandedBack)).await;
     }
     assert_eq!(texts(&w, id).await, ["attempt 1", "attempt 2"]);
@@ -177,7 +199,7 @@ async fn the_log_stays_after_the_end<F: Fixture>(w: World<F>) {
     let id = w.submit(NewJob { retention_s: 60, ..osis() }).await;
     let runner = w.runner("a").await;
     let claimed = w.claim_one(&runner).await;
-    w.append_log(id, 1, &lines(&["kept"]), 100).await.unwrap();
+    w.append_log(id, 1, 0, &lines(&["kept"]), 100).await.unwrap();
     w.finish(&runner, &claimed).await;
     assert_eq!(texts(&w, id).await, ["kept"]);
     w.advance(60_000).await;

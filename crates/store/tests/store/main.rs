@@ -9,6 +9,7 @@ mod redis_store;
 mod world;
 
 mod backlogs;
+mod budgets;
 mod claiming;
 mod concurrency;
 mod confining;
@@ -21,6 +22,7 @@ mod logging;
 mod outages;
 mod outside;
 mod prerequisites;
+mod repeats;
 mod running;
 mod scheduling;
 mod stopping;

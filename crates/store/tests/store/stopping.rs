@@ -259,7 +259,7 @@ async fn a_deleted_jobs_log_is_gone<F: Fixture>(w: World<F>) {
     let id = w.submit(job.clone()).await;
     let runner = w.runner("a").await;
     w.claim_one(&runner).await;
-    w.append_log(id, 1, &[(LogStream::Log, "old".to_owned())], 1_000).await.unwrap();
+    w.append_log(id, 1, 0, &[(LogStream::Log, "old".to_owned())], 1_000).await.unwrap();
     w.delete(id, None).await.unwrap();
     w.submit(job).await;
     assert_eq!(w.read_log(id, None, None, 1_000).await.unwrap().lines, vec![]);

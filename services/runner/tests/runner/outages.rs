@@ -52,6 +52,41 @@ async fn jobs_flow_on_when_redis_is_killed_under_load() {
     runner.stop().await;
 }
 
+fn set_rights(node: &Node, rights: &[&str]) {
+    let mut set = redis::cmd("ACL");
+    set.arg("SETUSER").arg("default").arg(rights);
+    set.exec(&mut node.redis.connection().unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_hears_nothing_of_its_queues_is_not_ready_then_not_alive_and_comes_back() {
+    let node = Node::start();
+    let runner = node.runner(|config| config.stall_ms = 1_000).await;
+    let first = node.submit_script(Osis, "1").await;
+    node.ended(first).await;
+    assert!(runner.cx.health.is_ready());
+    // Its lease may still be renewed: only the queues are out of its reach.
+    let others = ["leases", "runner*", "q:inflight:*", "q:control:*", "events", "job:*", "jobs*", "meta:*"];
+    let others: Vec<String> = others.iter().map(|keys| format!("~hero:{keys}")).collect();
+    let rights: Vec<&str> = ["resetkeys"].into_iter().chain(others.iter().map(String::as_str)).collect();
+    set_rights(&node, &rights);
+    until("it is not ready", async || {
+        let report = runner.cx.health.report();
+        report.conditions["work"].contains("not heard of").then_some(())
+    })
+    .await;
+    assert_eq!(runner.cx.health.report().conditions["job_store"], "ok");
+    let stalls = until("it is not alive", async || runner.cx.health.stalls().pop()).await;
+    assert!(stalls.contains("OSIS"), "{stalls}");
+
+    set_rights(&node, &["allkeys"]);
+    let next = node.submit_script(Osis, "2").await;
+    assert_eq!(node.ended(next).await.output.as_deref(), Some("2"));
+    until("it is ready and alive", async || runner.cx.health.is_ready().then_some(())).await;
+    assert_eq!(runner.cx.health.stalls(), Vec::<String>::new());
+    runner.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_waits_for_a_redis_that_is_not_there_yet() {
     let mut node = Node::start();

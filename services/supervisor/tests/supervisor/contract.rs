@@ -82,7 +82,7 @@ async fn a_log_is_read_in_pages() {
     assert_eq!((none.to_text(), none.next), (None, None));
     let claimed = hand.take().await;
     let lines: Vec<_> = (0..10).map(|number| (LogStream::Stdout, format!("line {number}"))).collect();
-    node.store.append_log(id, claimed.attempt, &lines, 1 << 20).await.unwrap();
+    node.store.append_log(id, claimed.attempt, 0, &lines, 1 << 20).await.unwrap();
     let whole = node.jobs().logs(&caller(), id, None, 0).await.unwrap();
     assert_eq!(whole.lines.len(), 10);
     let (mut texts, mut from) = (Vec::new(), None);

@@ -37,6 +37,8 @@ where
 pub(crate) struct Node {
     pub(crate) redis: RedisServer,
     pub(crate) health: Health,
+    #[allow(dead_code, reason = "only the crowd connects more than once")]
+    pub(crate) address: Address,
     pub(crate) channel: Channel,
     pub(crate) store: Store,
     trigger: ShutdownTrigger,
@@ -72,7 +74,7 @@ impl Node {
         let address = supervisor.addresses().get("grpc").expect("an address").clone();
         let task = tokio::spawn(run_service(supervisor, shutdown));
         let channel = grpc::channel(&address, &ChannelConfig::default());
-        Self { redis, health: cx.health, channel, store, trigger, task }
+        Self { redis, health: cx.health, address, channel, store, trigger, task }
     }
 
     pub(crate) async fn ready(&self) {

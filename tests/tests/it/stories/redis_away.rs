@@ -108,6 +108,94 @@ async fn answers_are_lost_after_the_command_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_lead_nowhere_are_given_up_and_no_lane_stands_still() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Proxy::before(&redis.url());
+    let way = RedisConfig::at(proxy.url().parse().unwrap());
+    let cluster = Cluster::over(redis, way, Shape { runners: 2, ..Shape::default() }).await;
+    let load = Load::start(&rotation(&cluster), 8);
+    for _ in 0..2 {
+        go_on(&load, 50).await;
+        proxy.lead_nowhere();
+    }
+    go_on(&load, 50).await;
+    load.finish().await;
+    // The waits for work lead nowhere too, and a job that comes later is taken all the same.
+    proxy.lead_nowhere();
+    let rotation = rotation(&cluster);
+    let run = json!({ "script": "40 + 2", "script_type": "OSIS", "timeout": 60, "idempotency_key": "late" });
+    assert_eq!(rotation.call("run_job", run).await.unwrap(), "42");
+    cluster.ready().await;
+    cluster.stop().await;
+}
+
+/// Sets how many bytes Redis may use beyond what it uses now; none: not even those.
+fn leave_room(redis: &RedisServer, bytes: Option<u64>) {
+    let mut connection = redis.connection().unwrap();
+    let info: String = redis::cmd("INFO").arg("memory").query(&mut connection).unwrap();
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<u64>().ok());
+    let most = bytes.map_or(1, |bytes| used.unwrap() + bytes);
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(most).exec(&mut connection).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_full_and_what_runs_ends_and_everything_goes_on_when_there_is_room() {
+    let cluster = Cluster::start().await;
+    let client = cluster.http();
+    let gate = tempfile::NamedTempFile::new().unwrap();
+    let talker = client.submit(while_there(gate.path())).await;
+    let mut silent = while_there(gate.path());
+    silent["script"] = json!(silent["script"].as_str().unwrap().replace("print('done')", "pass"));
+    let silent = client.submit(silent).await;
+    let stopped =
+        client.submit(json!({ "script": "import time; time.sleep(600)", "script_type": "Python" })).await;
+    for id in [&talker, &silent, &stopped] {
+        started(&client, id).await;
+    }
+
+    leave_room(&cluster.redis, Some(8 << 20));
+    let large = json!({ "script": format!("// {}\n1", "x".repeat(1_000_000)), "script_type": "OSIS" });
+    let mut kept = Vec::new();
+    let full = loop {
+        match client.try_call("create_job", json!([large])).await {
+            Ok(id) => kept.push(id),
+            Err(failure) => break failure,
+        }
+        assert!(kept.len() < 100, "it never fills");
+    };
+    assert_eq!((full.code, full.told().1), (-32040, "STORE_FULL"), "{full:?}");
+    assert!(full.data["retry_after_ms"].as_u64().is_some(), "{full:?}");
+    for (method, params) in [
+        ("run_job", json!([large["script"], "OSIS"])),
+        ("submit_job", json!({ "job": large })),
+        ("submit_jobs", json!({ "jobs": [large] })),
+    ] {
+        assert_eq!(client.failure(method, params).await.told(), full.told(), "{method}");
+    }
+
+    // Now not even a byte: what is there can be read, stopped, and comes to its end.
+    leave_room(&cluster.redis, None);
+    assert_eq!(client.call("get_job_status", json!([kept[0]])).await, "Dispatched");
+    client.call("stop_job", json!([stopped])).await;
+    assert_eq!(client.wait(&stopped).await["error_kind"], "stopped");
+    drop(gate);
+    assert_eq!(client.wait(&silent).await["status"], "Finished");
+
+    // The end of one that has something to say waits for its words, and they for room.
+    assert_eq!(client.call("get_job_status", json!([talker])).await, "Started");
+    for id in kept.drain(..3) {
+        client.call("delete_job", json!([id])).await;
+    }
+    leave_room(&cluster.redis, Some(4 << 20));
+    let job = client.wait(&talker).await;
+    assert_eq!((&job["output"], &job["attempt"]), (&json!("done\n"), &json!(1)), "{job}");
+    assert_eq!(client.call("get_job_logs", json!([talker])).await["logs"], "done\n");
+    until("new jobs are taken", async || client.try_call("create_job", json!([large])).await.ok()).await;
+    assert_eq!(client.call("run_job", json!(["40 + 2", "OSIS"])).await, "42");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sentinel_makes_the_replica_the_primary_and_callers_go_on() {
     let mut servers = Failover::start().unwrap();
     let way = RedisConfig::at(servers.url().parse().unwrap());
