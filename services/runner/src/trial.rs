@@ -70,7 +70,7 @@ impl Trial {
             while let Some(attempt) = logs.recv().await {
                 loop {
                     match attempt.log.next() {
-                        Next::Write(new) => {
+                        Next::Write(_, new) => {
                             written.lock().extend(new.into_iter().map(|(stream, text)| Line {
                                 stream,
                                 text,
