@@ -202,9 +202,12 @@ async fn a_job_is_not_queued_before_its_time() {
 #[tokio::test]
 async fn the_job_of_a_lost_runner_goes_to_another() {
     let node = Node::start().await;
-    let lost = node.hand("lost", None, Duration::from_millis(50)).await;
+    let lost = node.hand("lost", None, Duration::from_secs(60)).await;
     let id = submit(&node, job("1")).await;
     assert_eq!(lost.take().await.id, id);
+    // Its lease is over, whatever the machine has been busy with since it signed in.
+    let mut over = redis::cmd("ZADD");
+    over.arg("hero:leases").arg(1).arg("lost").exec(&mut node.redis.connection().unwrap()).unwrap();
     let other = node.shared_hand().await;
     let again = other.take().await;
     assert_eq!((again.id, again.attempt), (id, 2));
