@@ -17,7 +17,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt lint bench chaos chart images e2e docker release setup
+.PHONY: help up test fmt lint bench chaos chart images e2e attacks docker release setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ images: setup ## build the binaries and lay them out for the images (PROFILE=rel
 
 e2e: docker images $(TOOLS)/e2e/ready ## the compose file and the chart, from outside: jobs, kills, cuts, restarts, restore
 	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x --durations=10 $(ARGS) tests/e2e tests/helm tests/observability
+
+attacks: docker setup $(TOOLS)/e2e/ready ## scripts that mean harm, in a container with default privileges (make test tries them outside)
+	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x $(ARGS) tests/e2e/test_7_attacks.py
 
 release: setup ## a tarball of optimised binaries with units and docs, checksums and a bill of materials, in target/dist
 	$(CARGO) build --locked --release --workspace --bins

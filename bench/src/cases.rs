@@ -11,6 +11,7 @@ mod overlay;
 mod pick_up;
 mod python;
 mod run_job;
+mod scripts;
 mod waiting;
 
 use std::{fs::File, path::Path};
@@ -73,6 +74,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.wants(Case::Python) {
         python::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Scripts) {
+        scripts::measure(&mut bench).await?;
     }
     if options.wants(Case::Exchange) {
         exchange::measure(&mut bench).await?;

@@ -27,6 +27,8 @@ pub(crate) struct Load {
     pub(crate) call: Call,
     /// The type that each job names.
     pub(crate) script_type: &'static str,
+    /// The source of each job.
+    pub(crate) script: &'static str,
     /// How many requests.
     pub(crate) requests: usize,
     /// How many are unanswered at a time.
@@ -36,13 +38,13 @@ pub(crate) struct Load {
 impl Load {
     /// A load of OSIS jobs.
     pub(crate) fn osis(call: Call, requests: usize, in_flight: usize) -> Self {
-        Self { call, script_type: "OSIS", requests, in_flight }
+        Self { call, script_type: "OSIS", script: SCRIPT, requests, in_flight }
     }
 
     /// Enough requests of `call` for `jobs` jobs.
     pub(crate) fn jobs(call: Call, script_type: &'static str, jobs: usize, in_flight: usize) -> Self {
         let requests = jobs.div_ceil(call.jobs());
-        Self { call, script_type, requests, in_flight }
+        Self { call, script_type, script: SCRIPT, requests, in_flight }
     }
 
     /// How many jobs all requests together bring.
@@ -53,17 +55,18 @@ impl Load {
     /// The request number `index`; a batch's first member carries the number as its id.
     pub(crate) fn text(&self, index: usize) -> String {
         let kind = self.script_type;
+        let script = serde_json::Value::from(self.script);
         match self.call {
             Call::Run => format!(
-                r#"{{"jsonrpc":"2.0","id":{index},"method":"run_job","params":{{"script":"{SCRIPT}","script_type":"{kind}"}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{index},"method":"run_job","params":{{"script":{script},"script_type":"{kind}"}}}}"#
             ),
-            Call::Submit => submit_job(index as u64, kind),
+            Call::Submit => submit_job(index as u64, &script, kind),
             Call::SubmitMany(jobs) => {
                 let mut text =
                     format!(r#"{{"jsonrpc":"2.0","id":{index},"method":"submit_jobs","params":{{"jobs":["#);
                 for job in 0..jobs {
                     let comma = if job == 0 { "" } else { "," };
-                    write!(text, r#"{comma}{{"script":"{SCRIPT}","script_type":"{kind}"}}"#)
+                    write!(text, r#"{comma}{{"script":{script},"script_type":"{kind}"}}"#)
                         .expect("a String takes everything");
                 }
                 text.push_str("]}}");
@@ -71,7 +74,7 @@ impl Load {
             }
             Call::SubmitBatch(jobs) => {
                 let members: Vec<_> = (0..jobs)
-                    .map(|job| submit_job(index as u64 + job as u64 * 1_000_000_000, kind))
+                    .map(|job| submit_job(index as u64 + job as u64 * 1_000_000_000, &script, kind))
                     .collect();
                 format!("[{}]", members.join(","))
             }
@@ -92,9 +95,9 @@ impl Call {
     }
 }
 
-fn submit_job(id: u64, kind: &str) -> String {
+fn submit_job(id: u64, script: &serde_json::Value, kind: &str) -> String {
     format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"submit_job","params":{{"job":{{"script":"{SCRIPT}","script_type":"{kind}"}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"submit_job","params":{{"job":{{"script":{script},"script_type":"{kind}"}}}}}}"#
     )
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Case {
     PickUp,
     /// Python jobs with and without a warm interpreter, beside a fresh one.
     Python,
+    /// Jobs of the other types: OSIS with objects, SAL, V where there is a compiler; and how fast a log is read.
+    Scripts,
     /// Claim and finish, asked of the store directly, with few and with many jobs in the queue.
     Exchange,
     /// The same beside 1,000 and 1,000,000 waiting jobs.

@@ -64,6 +64,8 @@ async fn sign_in(store: &Store) -> anyhow::Result<Session> {
         script_types: vec![ScriptType::Osis],
         circles: Vec::new(),
         slots: EXCHANGED as u32,
+        slots_by_type: std::collections::BTreeMap::new(),
+        not_offered: std::collections::BTreeMap::new(),
         host: "bench".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sandbox: String::new(),

@@ -48,7 +48,7 @@ fn share(report: &mut Report, name: &str, share: f64, is_warm: bool) {
 }
 
 /// Starts the interpreter itself (what is on PATH may be a script before it), again and again.
-fn fresh_interpreter(times: usize) -> anyhow::Result<Latencies> {
+pub(super) fn fresh_interpreter(times: usize) -> anyhow::Result<Latencies> {
     let told = Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output();
     let told = told.context("python3 is not there")?;
     let interpreter = String::from_utf8(told.stdout)?;

@@ -79,6 +79,8 @@ pub struct Explanation {
     pub prerequisites: Vec<JobId>,
     pub not_before: Option<Timestamp>,
     pub ahead: Option<Ahead>,
+    #[serde(default)]
+    pub parked: Option<Parked>,
     pub runners: Option<Serving>,
     pub runner_id: Option<RunnerId>,
     pub lease_until: Option<Timestamp>,
@@ -92,6 +94,16 @@ pub struct Explanation {
 pub struct Ahead {
     pub jobs: u64,
     pub at_least: bool,
+}
+
+/// The limit that keeps a job out of its queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Parked")]
+pub struct Parked {
+    pub context_id: String,
+    pub running: u32,
+    pub limit: Option<u32>,
+    pub ahead: Ahead,
 }
 
 /// The runners that could take a job.

@@ -10,6 +10,8 @@ use crate::{CircleKey, Timestamp};
 pub struct CircleLimits {
     /// Run time of one of its jobs, in seconds.
     pub max_timeout_s: Option<u32>,
+    /// How many of its jobs run at once; 0: as many as there are slots.
+    pub max_running: Option<u32>,
 }
 
 /// A circle that somebody wants to be served. Its keys are checked where it is kept.

@@ -24,6 +24,19 @@ pub struct Serving {
     pub busy: u32,
 }
 
+/// The limit that keeps a job out of its queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Whose limit.
+    pub context_id: String,
+    /// How many of its jobs run, or are about to.
+    pub running: u32,
+    /// How many may; none: the limit was taken away, and the job is about to be queued.
+    pub limit: Option<u32>,
+    /// Parked jobs of the context that come first.
+    pub ahead: Ahead,
+}
+
 /// Why a job is where it is: what is known about it at one moment. Nothing is kept for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
@@ -43,6 +56,8 @@ pub struct Explanation {
     pub not_before: Option<Timestamp>,
     /// Jobs of its queue that come first; none: it is not in a queue.
     pub ahead: Option<Ahead>,
+    /// The limit of its context that keeps it out of its queue; none: it is not parked.
+    pub parked: Option<Parked>,
     /// Who could take it, while it waits to be taken.
     pub serving: Option<Serving>,
     /// Who holds it, while it runs.
@@ -102,6 +117,9 @@ impl Explanation {
         if let Some(at) = self.not_before {
             return vec![format!("not before {at}")];
         }
+        if let Some(parked) = &self.parked {
+            return vec![parked.words()];
+        }
         let Some(ahead) = self.ahead else {
             return vec!["it is on its way from its queue to a runner".to_owned()];
         };
@@ -115,7 +133,7 @@ impl Explanation {
         let Serving { runners, draining, slots, busy } = serving;
         let script_type = self.script_type;
         if runners == 0 && draining == 0 {
-            Some(format!("no runner serves type {script_type} here"))
+            Some(nobody_serves(script_type))
         } else if runners == 0 {
             Some(format!("all {draining} runners of type {script_type} are draining and take no new jobs"))
         } else if busy >= slots {
@@ -124,6 +142,26 @@ impl Explanation {
             None
         }
     }
+}
+
+impl Parked {
+    fn words(&self) -> String {
+        let Self { context_id, running, limit, ahead } = self;
+        let Some(limit) = limit else {
+            return format!("parked by a limit of context {context_id} that is gone; it is about to be queued");
+        };
+        let least = if ahead.is_least { "at least " } else { "" };
+        format!(
+            "parked: context {context_id} runs {running} of {limit} jobs at once, and {least}{} of its jobs are \
+             parked before this one",
+            ahead.jobs
+        )
+    }
+}
+
+/// What is said of a job whose type nobody serves.
+pub(crate) fn nobody_serves(script_type: ScriptType) -> String {
+    format!("no runner serves type {script_type} here")
 }
 
 fn add_place(reasons: &mut Vec<String>, ahead: Ahead) {
@@ -137,7 +175,7 @@ fn add_place(reasons: &mut Vec<String>, ahead: Ahead) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ahead, Explanation, Serving};
+    use super::{Ahead, Explanation, Parked, Serving};
     use crate::{ErrorKind, JobId, JobStatus, ScriptType, Timestamp};
 
     fn of(status: JobStatus) -> Explanation {
@@ -150,6 +188,7 @@ mod tests {
             prerequisites: Vec::new(),
             not_before: None,
             ahead: None,
+            parked: None,
             serving: None,
             runner_id: None,
             lease_until: None,
@@ -194,6 +233,18 @@ mod tests {
             (
                 Explanation { not_before: Some(noon), ..of(JobStatus::Dispatched) },
                 &["not before 2026-11-21T12:00:00.000Z"],
+            ),
+            (
+                Explanation {
+                    parked: Some(Parked {
+                        context_id: "me".to_owned(),
+                        running: 8,
+                        limit: Some(8),
+                        ahead: Ahead { jobs: 41, is_least: false },
+                    }),
+                    ..of(JobStatus::Dispatched)
+                },
+                &["parked: context me runs 8 of 8 jobs at once, and 41 of its jobs are parked before this one"],
             ),
             (of(JobStatus::Dispatched), &["it is on its way from its queue to a runner"]),
             (

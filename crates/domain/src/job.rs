@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, CircleKey, JobId, JobLimits, Reason, Result, RunnerId, Timestamp};
+use crate::{ApiError, CircleKey, JobId, JobLimits, Reason, Result, Runner, RunnerId, Timestamp, explain};
 
 /// The caller_id of a job whose submitter said none.
 pub const DEFAULT_CALLER: &str = "anonymous";
@@ -427,6 +427,21 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// W3C trace context of the submitter.
     pub traceparent: Option<String>,
+    /// What its caller should know while it waits, such as that nobody serves its type. Not stored: it is true now.
+    pub note: Option<String>,
+}
+
+impl Job {
+    /// Notes that nobody serves its type, if it waits for somebody to take it and none of these runners could.
+    pub fn note_who_serves<'a>(&mut self, mut runners: impl Iterator<Item = &'a Runner>) {
+        let waits = self.status == JobStatus::Dispatched && self.queued_at.is_some();
+        if waits && !runners.any(|runner| runner.could_take(self)) {
+            self.note = Some(format!(
+                "{}; the job waits until one does (list_runners says what each runner offers)",
+                explain::nobody_serves(self.script_type)
+            ));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use caller::{Caller, Scope};
 pub use circle::{Circle, CircleLimits, NewCircle};
 pub use error::{ApiError, ErrorCode, Reason, Result};
 pub use event::{JobEvent, JobEventKind};
-pub use explain::{Ahead, Explanation, Serving};
+pub use explain::{Ahead, Explanation, Parked, Serving};
 pub use id::{CircleKey, IdError, JobId, NodeId, RunnerId};
 pub use job::{
     DEFAULT_CALLER, DEFAULT_CONTEXT, ErrorKind, Job, JobStatus, NewJob, ParseNameError, Priority, Progress,

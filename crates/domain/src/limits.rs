@@ -40,6 +40,9 @@ pub struct JobLimits {
     pub default_retention_s: u32,
     /// The longest retention that a caller may ask for, in seconds: a year.
     pub max_retention_s: u32,
+    /// How many jobs of one context run at once, on all runners together; more are parked outside of the queues until
+    /// one of them ends. 0: as many as there are slots. A circle may have a limit of its own.
+    pub max_running_per_context: u32,
 }
 
 impl JobLimits {
@@ -77,6 +80,7 @@ impl Default for JobLimits {
             max_deliveries: 100,
             default_retention_s: 7 * 86_400,
             max_retention_s: 366 * 86_400,
+            max_running_per_context: 0,
         }
     }
 }

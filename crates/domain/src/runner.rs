@@ -1,8 +1,10 @@
 //! A runner as the store knows it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{CircleKey, RunnerId, ScriptType, Timestamp};
+use crate::{CircleKey, Job, RunnerId, ScriptType, Timestamp};
 
 /// Whether a runner can be counted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +41,13 @@ pub struct Runner {
     pub circles: Vec<CircleKey>,
     /// How many jobs it runs at once.
     pub slots: u32,
+    /// How many of each type; empty when it does not say.
+    pub slots_by_type: BTreeMap<ScriptType, u32>,
+    /// The types that it was to serve and cannot, each with the reason.
+    pub not_offered: BTreeMap<ScriptType, String>,
+    /// How many jobs of one context run at once, on all runners together, as it was told; none: there is no such
+    /// limit. A circle may have its own.
+    pub max_running_per_context: Option<u32>,
     /// How many it runs now.
     pub busy: u32,
     /// The host that it runs on.
@@ -55,4 +64,22 @@ pub struct Runner {
     pub lease_until: Timestamp,
     /// Whether it can be counted on.
     pub state: RunnerState,
+}
+
+impl Runner {
+    /// Whether this is one of those that could take the job, if it took jobs now.
+    #[must_use]
+    pub fn is_in_reach_of(&self, job: &Job) -> bool {
+        let is_its_pool = match &job.circle {
+            None => self.circles.is_empty(),
+            Some(circle) => self.circles.contains(circle),
+        };
+        is_its_pool && self.script_types.contains(&job.script_type)
+    }
+
+    /// Whether it could take the job now or in a while.
+    #[must_use]
+    pub fn could_take(&self, job: &Job) -> bool {
+        self.state == RunnerState::Alive && self.is_in_reach_of(job)
+    }
 }

@@ -24,10 +24,10 @@ use crate::{
     overlay,
     params::{
         DrainParams, JobIdParams, JobParams, ListParams, ManyJobsParams, NoParams, OneJobParams,
-        OutputParams, PlayParams, RunJobParams, RunnerIdParams, WaitParams, parse,
+        OutputParams, PlayParams, RunJobParams, RunnerIdParams, SubmitParams, WaitParams, parse,
     },
     schedules,
-    view::{ExplanationView, JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult},
+    view::{ExplanationView, JobLogsResult, JobView, PlayResult, RunnerView, StartJobResult, Submitted},
 };
 
 /// What the methods themselves can be told.
@@ -416,15 +416,24 @@ async fn start_job<P: Ports>(
 async fn submit_job<P: Ports>(
     face: Arc<Face<P>>,
     session: Session,
-    mut params: OneJobParams,
-) -> Result<JobId, Failure> {
-    if let Some(node) = params.job.node.take() {
-        return nodes::place(face.as_ref(), &session, "submit_job", params.job, node).await;
+    mut params: SubmitParams,
+) -> Result<Submitted, Failure> {
+    let id = if let Some(node) = params.job.node.take() {
+        nodes::place(face.as_ref(), &session, "submit_job", params.job, node).await?
+    } else {
+        let job = params.job.into_job(&session);
+        let ids = face.jobs().submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
+        ids.into_iter().next().ok_or_else(|| ApiError::internal("a submit of one job returned no id"))?
+    };
+    if params.explain != Some(true) {
+        return Ok(Submitted::Id(id));
     }
-    let job = params.job.into_job(&session);
-    let ids = face.jobs().submit(session.caller(), vec![job]).await.map_err(of_job_param)?;
-    let id = ids.into_iter().next();
-    Ok(id.ok_or_else(|| ApiError::internal("a submit of one job returned no id"))?)
+    // The job is there: whatever becomes of the question, its id is the answer.
+    let reasons = match face.jobs().explain(session.caller(), id).await {
+        Ok(explanation) => explanation.reasons(),
+        Err(error) => vec![format!("why it is where it is could not be found out: {error}")],
+    };
+    Ok(Submitted::Explained { job_id: id, reasons })
 }
 
 /// A port names the field of the job; the caller gave that job as its param `job`.

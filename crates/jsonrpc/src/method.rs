@@ -145,8 +145,8 @@ methods! {
         optional("node", "NodeTarget"),
     ]) -> "string", USER, WAITS,
         "Creates and starts a job, waits for its end and returns its output.";
-    "submit_job" (&[required("job", "JobParams")]) -> "string", USER, ANSWERS,
-        "Creates and starts a job in one step; returns its id.";
+    "submit_job" (&[required("job", "JobParams"), optional("explain", "boolean")]) -> "string", USER, ANSWERS,
+        "Creates and starts a job in one step; returns its id, or with `explain` {job_id, reasons}: why it is where it is.";
     "submit_jobs" (&[required("jobs", "JobParams[]")]) -> "string[]", USER, ANSWERS,
         "Creates and starts jobs in one step, all or none; returns their ids in the same order.";
     "wait_job" (&[required("job_id", "string"), optional("timeout", "integer")]) -> "Job", USER, WAITS,

@@ -106,7 +106,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("PlayResult", "output: string"),
     ("StartJobResult", "success: boolean"),
     ("JobLogsResult", "logs: string|null"),
-    ("CircleLimits", "max_timeout_s?: integer|null"),
+    ("CircleLimits", "max_timeout_s?: integer|null, max_running?: integer|null"),
     (
         "Circle",
         "public_key: string, members: string[], limits: CircleLimits, is_configured: boolean, created_at: string|null",

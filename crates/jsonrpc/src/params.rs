@@ -212,6 +212,15 @@ pub(crate) struct OneJobParams {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct SubmitParams {
+    pub(crate) job: JobParams,
+    /// Answer with why the job is where it is, too.
+    #[serde(default)]
+    pub(crate) explain: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ManyJobsParams {
     pub(crate) jobs: Vec<JobParams>,
 }

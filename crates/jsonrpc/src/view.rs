@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobId,
+    Ahead, AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobId,
     JobStatus, KeyInfo, NewJob, Overlap, Priority, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
     Scope, ScriptType, Timestamp,
 };
@@ -44,6 +44,7 @@ pub struct JobView {
     pub finished_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     pub traceparent: Option<String>,
+    pub note: Option<String>,
 }
 
 impl From<Job> for JobView {
@@ -81,6 +82,7 @@ impl From<Job> for JobView {
             finished_at: job.finished_at,
             updated_at: job.updated_at,
             traceparent: job.traceparent,
+            note: job.note,
         }
     }
 }
@@ -101,6 +103,9 @@ pub struct RunnerView {
     pub script_types: Vec<ScriptType>,
     pub circles: Vec<CircleKey>,
     pub slots: u32,
+    pub slots_by_type: BTreeMap<ScriptType, u32>,
+    pub not_offered: BTreeMap<ScriptType, String>,
+    pub max_running_per_context: Option<u32>,
     pub busy: u32,
     pub host: String,
     pub version: String,
@@ -118,6 +123,9 @@ impl From<Runner> for RunnerView {
             script_types: runner.script_types,
             circles: runner.circles,
             slots: runner.slots,
+            slots_by_type: runner.slots_by_type,
+            not_offered: runner.not_offered,
+            max_running_per_context: runner.max_running_per_context,
             busy: runner.busy,
             host: runner.host,
             version: runner.version,
@@ -141,6 +149,7 @@ pub struct ExplanationView {
     pub prerequisites: Vec<JobId>,
     pub not_before: Option<Timestamp>,
     pub ahead: Option<AheadView>,
+    pub parked: Option<ParkedView>,
     pub runners: Option<ServingView>,
     pub runner_id: Option<RunnerId>,
     pub lease_until: Option<Timestamp>,
@@ -154,6 +163,22 @@ pub struct ExplanationView {
 pub struct AheadView {
     pub jobs: u64,
     pub at_least: bool,
+}
+
+/// The limit that keeps a job out of its queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the members are those of hero_domain::Parked")]
+pub struct ParkedView {
+    pub context_id: String,
+    pub running: u32,
+    pub limit: Option<u32>,
+    pub ahead: AheadView,
+}
+
+impl From<Ahead> for AheadView {
+    fn from(ahead: Ahead) -> Self {
+        Self { jobs: ahead.jobs, at_least: ahead.is_least }
+    }
 }
 
 /// The runners that could take a job.
@@ -175,7 +200,13 @@ impl From<Explanation> for ExplanationView {
             pending: it.pending,
             prerequisites: it.prerequisites,
             not_before: it.not_before,
-            ahead: it.ahead.map(|ahead| AheadView { jobs: ahead.jobs, at_least: ahead.is_least }),
+            ahead: it.ahead.map(AheadView::from),
+            parked: it.parked.map(|it| ParkedView {
+                context_id: it.context_id,
+                running: it.running,
+                limit: it.limit,
+                ahead: it.ahead.into(),
+            }),
             runners: it.serving.map(|it| ServingView {
                 serving: it.runners,
                 draining: it.draining,
@@ -276,6 +307,14 @@ pub(crate) struct PlayResult {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct StartJobResult {
     pub(crate) success: bool,
+}
+
+/// The answer to submit_job: the id, as a string, or as a member beside the reasons that were asked for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Submitted {
+    Id(JobId),
+    Explained { job_id: JobId, reasons: Vec<String> },
 }
 
 #[derive(Debug, Clone, Serialize)]

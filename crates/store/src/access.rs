@@ -102,7 +102,9 @@ impl Store {
             created_at_ms: circle.created_at.unwrap_or_default().as_millis(),
         };
         let text = write(keys::CIRCLES, &record)?;
-        Ok(self.link().call(cmd("HSET").arg(keys::CIRCLES).arg(circle.public_key.as_str()).arg(text)).await?)
+        let name = circle.public_key.as_str();
+        self.set_limit(Some(name), circle.limits.max_running).await?;
+        Ok(self.link().call(cmd("HSET").arg(keys::CIRCLES).arg(name).arg(text)).await?)
     }
 
     /// Forgets a circle; whether it was there.
@@ -110,6 +112,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn remove_circle(&self, key: &CircleKey) -> Result<bool> {
+        self.set_limit(Some(key.as_str()), None).await?;
         Ok(self.link().call(cmd("HDEL").arg(keys::CIRCLES).arg(key.as_str())).await?)
     }
 

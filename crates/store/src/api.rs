@@ -49,6 +49,10 @@ pub struct SignIn {
     pub circles: Vec<CircleKey>,
     /// How many jobs it runs at once, all types together.
     pub slots: u32,
+    /// How many of each type.
+    pub slots_by_type: BTreeMap<ScriptType, u32>,
+    /// The types that it was to serve and cannot, each with the reason.
+    pub not_offered: BTreeMap<ScriptType, String>,
     /// The host that it runs on.
     pub host: String,
     /// Its version.
@@ -304,6 +308,15 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Every runner, by id.
     fn runners(&self) -> impl Future<Output = Result<Vec<Runner>>> + Send;
+
+    /// Sets how many jobs of a context run at once; without a context, of each that has no limit of its own. None:
+    /// no limit is kept (the general one holds); 0: none at all. Jobs beyond it are parked outside of the queues
+    /// when their turn comes. Runners hear of it with their next renewal.
+    fn limit_running(
+        &self,
+        context: Option<&str>,
+        most: Option<u32>,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// One bounded step of upkeep: delayed jobs that are due, runners whose lease is over, releases that a
     /// finish had left over, index entries of jobs that are gone. Safe to run in every replica at once.

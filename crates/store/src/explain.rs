@@ -1,7 +1,7 @@
 //! Why a job is where it is: read from what is there, in a bounded number of calls of bounded cost.
 
 use hero_domain::{
-    Ahead, Explanation, Job, JobId, JobLimits, JobStatus, Runner, RunnerState, Serving, Timestamp,
+    Ahead, Explanation, Job, JobId, JobLimits, JobStatus, Parked, Runner, RunnerState, Serving, Timestamp,
 };
 use hero_redis::{cmd, pipe};
 
@@ -9,6 +9,9 @@ use crate::{Confine, JobStore as _, Lane, Result, Store, keys, record::status};
 
 /// How many entries of a queue are looked at for a job.
 const LOOKED_AT: u64 = JobLimits::EXPLAINED_QUEUE as u64;
+
+/// A job's marks, its place among the parked ones, and how many of its context run and may.
+type Look = (Option<String>, Option<u64>, u32, [Option<u32>; 2]);
 
 impl Store {
     pub(crate) async fn explain_job(&self, id: JobId, confine: Confine<'_>) -> Result<Explanation> {
@@ -54,10 +57,34 @@ impl Store {
             return Ok(());
         }
         explanation.ahead = self.ahead_of(job, &id).await?;
+        if explanation.ahead.is_none() {
+            explanation.parked = self.parked(job, &id).await?;
+        }
         if explanation.ahead.is_some() {
             explanation.serving = Some(serving(job, &self.all_runners().await?));
         }
         Ok(())
+    }
+
+    /// The limit that keeps this job out of its queue; none when it is not parked.
+    async fn parked(&self, job: &Job, id: &str) -> Result<Option<Parked>> {
+        let context = &job.context_id;
+        let mut looks = pipe();
+        looks.cmd("HGET").arg(keys::job(job.id)).arg("marks");
+        looks.cmd("LPOS").arg(keys::parked(context)).arg(id).arg("MAXLEN").arg(LOOKED_AT);
+        looks.cmd("ZCARD").arg(keys::admitted(context));
+        looks.cmd("HMGET").arg(keys::LIMITS).arg(context).arg("");
+        let (marks, place, running, limits): Look = self.link().call_all(&looks).await?;
+        if !marks.is_some_and(|marks| marks.contains('k')) {
+            return Ok(None);
+        }
+        let [own, general] = limits;
+        Ok(Some(Parked {
+            context_id: context.clone(),
+            running,
+            limit: own.or(general).filter(|most| *most > 0),
+            ahead: Ahead { jobs: place.unwrap_or(LOOKED_AT), is_least: place.is_none() },
+        }))
     }
 
     /// The jobs before this one in the lists of its lane; none when it is in none of them.
@@ -100,6 +127,7 @@ pub(crate) fn blank(job: &Job) -> Explanation {
         prerequisites: Vec::new(),
         not_before: None,
         ahead: None,
+        parked: None,
         serving: None,
         runner_id: job.runner_id.clone().filter(|_| is_running),
         lease_until: None,
@@ -119,11 +147,7 @@ pub(crate) fn name_unfinished(explanation: &mut Explanation, mut unfinished: imp
 pub(crate) fn serving(job: &Job, runners: &[Runner]) -> Serving {
     let mut serving = Serving::default();
     for runner in runners {
-        let is_in_reach = match &job.circle {
-            None => runner.circles.is_empty(),
-            Some(circle) => runner.circles.contains(circle),
-        };
-        if !is_in_reach || !runner.script_types.contains(&job.script_type) {
+        if !runner.is_in_reach_of(job) {
             continue;
         }
         match runner.state {

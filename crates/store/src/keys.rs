@@ -15,6 +15,14 @@ const INFLIGHT: &str = "hero:q:inflight:";
 const CONTROL: &str = "hero:q:control:";
 const REPLY: &str = "hero:q:reply:";
 pub(crate) const DELAYED: &str = "hero:q:delayed";
+/// Jobs beyond the limit of their context, outside of every queue.
+const PARKED: &str = "hero:q:parked:";
+/// Jobs that count against the limit of their context.
+const ADMITTED: &str = "hero:running:context:";
+/// How many jobs of a context run at once; the empty name is for those that have none of their own.
+pub(crate) const LIMITS: &str = "hero:limits:running";
+/// Contexts that have jobs in one of the two.
+pub(crate) const LIMITED: &str = "hero:limited";
 const RELEASE: &str = "hero:q:release";
 pub(crate) const LEASES: &str = "hero:leases";
 pub(crate) const RUNNERS: &str = "hero:runners";
@@ -52,6 +60,7 @@ const USED_NONCE: &str = "hero:auth:used:";
 pub(crate) const AUDIT: &str = "hero:audit";
 const SWEEP_PLACE: &str = "hero:meta:sweep_place";
 const WAITING_PLACE: &str = "hero:meta:waiting_place";
+const LIMITED_PLACE: &str = "hero:meta:limited_place";
 /// The clock of a test, in milliseconds; only scripts made for one look at it.
 pub(crate) const TEST_CLOCK: &str = "hero:meta:test_clock";
 
@@ -100,6 +109,11 @@ pub(crate) fn as_lua() -> String {
         ("OBJECT_USAGE", OBJECT_USAGE),
         ("SWEEP_PLACE", SWEEP_PLACE),
         ("WAITING_PLACE", WAITING_PLACE),
+        ("LIMITED_PLACE", LIMITED_PLACE),
+        ("LIMITS", LIMITS),
+        ("LIMITED", LIMITED),
+        ("ADMITTED", ADMITTED),
+        ("PARKED", PARKED),
         ("TEST_CLOCK", TEST_CLOCK),
         ("DEFAULT_CONTEXT", hero_domain::DEFAULT_CONTEXT),
     ];
@@ -150,6 +164,14 @@ pub(crate) fn objects(collection: &ObjectName, context: &str) -> String {
 
 pub(crate) fn object_counters(context: &str) -> String {
     [OBJECT_COUNTERS, context].concat()
+}
+
+pub(crate) fn parked(context: &str) -> String {
+    [PARKED, context].concat()
+}
+
+pub(crate) fn admitted(context: &str) -> String {
+    [ADMITTED, context].concat()
 }
 
 pub(crate) fn context_index(context: &str) -> String {

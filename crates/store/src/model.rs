@@ -13,6 +13,7 @@
 //! - **A stop that reached the runner is final**: however the attempt ends, unless with success, the job ends as
 //!   stopped; it is not retried and not requeued.
 
+mod admission;
 mod claim;
 mod jobs;
 mod log;
@@ -174,6 +175,11 @@ impl JobStore for Model {
 
     async fn runners(&self) -> Result<Vec<Runner>> {
         Ok(self.lock().runners())
+    }
+
+    async fn limit_running(&self, context: Option<&str>, most: Option<u32>) -> Result<()> {
+        self.lock().limit_running(context, most);
+        Ok(())
     }
 
     async fn sweep(&self) -> Result<Swept> {

@@ -93,6 +93,7 @@ impl Record {
             finished_at,
             updated_at,
             traceparent: self.text("traceparent").map(str::to_owned),
+            note: None,
             error: self.fields.remove("error"),
             output: self.fields.remove("output"),
             script: self.fields.remove("script").unwrap_or_default(),

@@ -1,11 +1,14 @@
 //! Runners: signing in and out, leases, and who is there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use hero_domain::{JobId, Runner, RunnerId, RunnerState, Timestamp};
+use hero_domain::{JobId, Runner, RunnerId, RunnerState, ScriptType, Timestamp};
 use hero_redis::{Value, cmd, pipe};
 
 use crate::{Renewed, Result, Session, SignIn, Store, answer::Answer, keys};
+
+/// Contexts whose parked jobs are counted.
+const MOST_COUNTED: usize = 1_000;
 
 impl Store {
     pub(crate) async fn sign_runner_in(&self, runner: &SignIn) -> Result<Session> {
@@ -13,12 +16,14 @@ impl Store {
         let lease_ms = u64::try_from(runner.lease.as_millis()).unwrap_or(u64::MAX);
         let types: Vec<&str> = runner.script_types.iter().map(|it| it.as_key()).collect();
         let circles: Vec<&str> = runner.circles.iter().map(|it| it.as_str()).collect();
-        let mut call = script.command(&[], 20, 512);
+        let mut call = script.command(&[], 24, 512);
         call.arg(runner.id.as_str()).arg(lease_ms);
         call.arg("session").arg(&runner.session).arg("slots").arg(runner.slots).arg("busy").arg(0);
         call.arg("script_types").arg(types.join(" ")).arg("circles").arg(circles.join(" "));
         call.arg("host").arg(&runner.host).arg("version").arg(&runner.version);
         call.arg("sandbox").arg(&runner.sandbox);
+        call.arg("slots_by_type").arg(slots_text(&runner.slots_by_type));
+        call.arg("not_offered").arg(reasons_text(&runner.not_offered));
         while self.run("sign_in", script, &call).await? == Value::Int(1) {}
         Ok(Session { runner: runner.id.clone(), session: runner.session.clone() })
     }
@@ -63,6 +68,37 @@ impl Store {
         Ok(())
     }
 
+    /// The limit of one context, or of all that have none of their own.
+    pub(crate) async fn set_limit(&self, context: Option<&str>, most: Option<u32>) -> Result<()> {
+        let name = context.unwrap_or_default();
+        let mut call = match most {
+            Some(_) => cmd("HSET"),
+            None => cmd("HDEL"),
+        };
+        call.arg(keys::LIMITS).arg(name).arg(most);
+        let _changed: u64 = self.link().call(&call).await?;
+        Ok(())
+    }
+
+    /// How many jobs are parked, of all contexts together.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn parked_jobs(&self) -> Result<u64> {
+        let mut names = cmd("ZRANGE");
+        names.arg(keys::LIMITED).arg(0).arg(MOST_COUNTED - 1);
+        let contexts: Vec<String> = self.link().call(&names).await?;
+        if contexts.is_empty() {
+            return Ok(0);
+        }
+        let mut lengths = pipe();
+        for context in &contexts {
+            lengths.cmd("LLEN").arg(keys::parked(context));
+        }
+        let lengths: Vec<u64> = self.link().call_all(&lengths).await?;
+        Ok(lengths.into_iter().sum())
+    }
+
     /// The ids of all runners, sorted.
     pub(crate) async fn runner_ids(&self) -> Result<Vec<RunnerId>> {
         let names: Vec<String> = self.link().call(cmd("SMEMBERS").arg(keys::RUNNERS)).await?;
@@ -90,6 +126,29 @@ impl Store {
     }
 }
 
+/// As a field of a presence: `osis=8 python=4`.
+fn slots_text(slots: &BTreeMap<ScriptType, u32>) -> String {
+    let each: Vec<String> = slots.iter().map(|(kind, slots)| format!("{}={slots}", kind.as_key())).collect();
+    each.join(" ")
+}
+
+fn slots_of(text: &str) -> Option<(ScriptType, u32)> {
+    let (kind, slots) = text.split_once('=')?;
+    Some((kind.parse().ok()?, slots.parse().ok()?))
+}
+
+/// As a field of a presence: a line for each type.
+fn reasons_text(reasons: &BTreeMap<ScriptType, String>) -> String {
+    let each: Vec<String> =
+        reasons.iter().map(|(kind, why)| format!("{}={}", kind.as_key(), why.replace('\n', " "))).collect();
+    each.join("\n")
+}
+
+fn reason_of(line: &str) -> Option<(ScriptType, String)> {
+    let (kind, why) = line.split_once('=')?;
+    Some((kind.parse().ok()?, why.to_owned()))
+}
+
 /// None for a runner that has signed out in between.
 fn runner(
     id: RunnerId,
@@ -114,6 +173,9 @@ fn runner(
         script_types: text("script_types").split_whitespace().filter_map(|it| it.parse().ok()).collect(),
         circles: text("circles").split_whitespace().filter_map(|it| it.parse().ok()).collect(),
         slots: text("slots").parse().unwrap_or_default(),
+        slots_by_type: text("slots_by_type").split_whitespace().filter_map(slots_of).collect(),
+        not_offered: text("not_offered").lines().filter_map(reason_of).collect(),
+        max_running_per_context: text("limited").parse().ok().filter(|most| *most > 0),
         busy: text("busy").parse().unwrap_or_default(),
         host: text("host").to_owned(),
         version: text("version").to_owned(),

@@ -45,7 +45,7 @@ pub(crate) struct Scripts {
 
 const CREATE: &str = include_str!("scripts/create.lua");
 const EVENTS: &str = include_str!("scripts/events.lua");
-const JOBS: &str = include_str!("scripts/jobs.lua");
+const JOBS: &str = concat!(include_str!("scripts/jobs.lua"), include_str!("scripts/admission.lua"));
 const OBJECTS: &str = include_str!("scripts/objects.lua");
 const SESSION: &str = include_str!("scripts/session.lua");
 const TAKE_BACK: &str = include_str!("scripts/take_back.lua");

@@ -350,6 +350,10 @@ impl JobStore for Store {
         self.all_runners().await
     }
 
+    async fn limit_running(&self, context: Option<&str>, most: Option<u32>) -> Result<()> {
+        self.set_limit(context, most).await
+    }
+
     async fn sweep(&self) -> Result<Swept> {
         let script = &self.scripts().sweep;
         let call = script.command(&[], 0, 0);

@@ -36,6 +36,8 @@ async fn sign_in(store: &Store, name: &str) -> Session {
         script_types: vec![ScriptType::Osis],
         circles: vec![],
         slots: 4,
+        slots_by_type: std::collections::BTreeMap::new(),
+        not_offered: std::collections::BTreeMap::new(),
         host: "here".into(),
         version: "0.1.0".into(),
         sandbox: String::new(),

@@ -16,6 +16,8 @@ pub const MESSAGES_SENT: &str = "messaging.client.sent.messages";
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
 /// Jobs that wait in a queue.
 pub const QUEUE_DEPTH: &str = "hero.job.queue.depth";
+/// Jobs beyond the limit of their context, outside of the queues.
+pub const JOBS_PARKED: &str = "hero.job.parked";
 /// Jobs that a runner works on now.
 pub const RUNNER_BUSY: &str = "hero.runner.busy";
 /// Jobs that a runner can work on at once.

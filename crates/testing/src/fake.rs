@@ -252,6 +252,7 @@ fn stored(id: JobId, job: NewJob, at: Timestamp) -> Job {
         finished_at: None,
         updated_at: at,
         traceparent: job.traceparent,
+        note: None,
     }
 }
 
@@ -473,6 +474,7 @@ impl Jobs for FakeNode {
             prerequisites: Vec::new(),
             not_before: job.run_at,
             ahead: None,
+            parked: None,
             serving: None,
             runner_id: None,
             lease_until: None,

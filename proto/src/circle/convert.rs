@@ -8,12 +8,12 @@ use crate::{
 };
 
 pub(super) fn to_limits(limits: CircleLimits) -> pb::CircleLimits {
-    pb::CircleLimits { max_timeout_s: limits.max_timeout_s }
+    pb::CircleLimits { max_timeout_s: limits.max_timeout_s, max_running: limits.max_running }
 }
 
 pub(super) fn limits(limits: Option<pb::CircleLimits>) -> CircleLimits {
     let limits = limits.unwrap_or_default();
-    CircleLimits { max_timeout_s: limits.max_timeout_s }
+    CircleLimits { max_timeout_s: limits.max_timeout_s, max_running: limits.max_running }
 }
 
 pub(super) fn new_circle(request: pb::AddCircleRequest) -> NewCircle {
@@ -55,7 +55,7 @@ mod tests {
             let example = Circle {
                 public_key: key("ab"),
                 members: vec![key("cd"), key("ef")],
-                limits: CircleLimits { max_timeout_s: created_at.map(|_| 60) },
+                limits: CircleLimits { max_timeout_s: created_at.map(|_| 60), max_running: created_at.map(|_| 8) },
                 is_configured: created_at.is_none(),
                 created_at,
             };

@@ -2,7 +2,7 @@
 
 use hero_domain::{
     Ahead, ApiError, ErrorKind, Explanation, Job, JobFilter, JobId, JobPage, JobStatus, LogLine, LogPage,
-    LogStream, NewJob, Priority, Progress, Reason, Result, ScriptType, Serving,
+    LogStream, NewJob, Parked, Priority, Progress, Reason, Result, ScriptType, Serving,
 };
 
 use crate::{
@@ -136,6 +136,7 @@ pub(crate) fn to_job(job: Job) -> pb::Job {
         finished_at: job.finished_at.map(from_timestamp),
         updated_at: Some(from_timestamp(job.updated_at)),
         traceparent: job.traceparent,
+        note: job.note,
     }
 }
 
@@ -177,6 +178,7 @@ pub(crate) fn job(job: Option<pb::Job>) -> Result<Job> {
         finished_at: job.finished_at.map(|at| timestamp(at, "finished_at")).transpose()?,
         updated_at: timestamp(required(job.updated_at, "updated_at")?, "updated_at")?,
         traceparent: job.traceparent,
+        note: job.note,
     })
 }
 
@@ -223,6 +225,24 @@ pub(crate) fn to_retried_status(value: JobStatus) -> pb::RetryJobResponse {
     pb::RetryJobResponse { status: to_status(value).into() }
 }
 
+fn to_ahead(it: Ahead) -> pb::Ahead {
+    pb::Ahead { jobs: it.jobs, is_least: it.is_least }
+}
+
+fn ahead(it: pb::Ahead) -> Ahead {
+    Ahead { jobs: it.jobs, is_least: it.is_least }
+}
+
+fn to_parked(it: Parked) -> pb::Parked {
+    let Parked { context_id, running, limit, ahead } = it;
+    pb::Parked { context_id, running, limit, ahead: Some(to_ahead(ahead)) }
+}
+
+fn parked(it: pb::Parked) -> Parked {
+    let pb::Parked { context_id, running, limit, ahead: first } = it;
+    Parked { context_id, running, limit, ahead: ahead(first.unwrap_or_default()) }
+}
+
 pub(crate) fn to_explanation(it: Explanation) -> pb::ExplainJobResponse {
     let serving = |Serving { runners, draining, slots, busy }| pb::Serving { runners, draining, slots, busy };
     pb::ExplainJobResponse {
@@ -234,7 +254,8 @@ pub(crate) fn to_explanation(it: Explanation) -> pb::ExplainJobResponse {
         pending: it.pending,
         prerequisites: to_ids(it.prerequisites),
         not_before: it.not_before.map(from_timestamp),
-        ahead: it.ahead.map(|Ahead { jobs, is_least }| pb::Ahead { jobs, is_least }),
+        ahead: it.ahead.map(to_ahead),
+        parked: it.parked.map(to_parked),
         serving: it.serving.map(serving),
         runner_id: it.runner_id.map(|id| id.to_string()),
         lease_until: it.lease_until.map(from_timestamp),
@@ -254,7 +275,8 @@ pub(crate) fn explanation(it: pb::ExplainJobResponse) -> Result<Explanation> {
         pending: it.pending,
         prerequisites: ids(it.prerequisites, "prerequisites")?,
         not_before: it.not_before.map(|at| timestamp(at, "not_before")).transpose()?,
-        ahead: it.ahead.map(|pb::Ahead { jobs, is_least }| Ahead { jobs, is_least }),
+        ahead: it.ahead.map(ahead),
+        parked: it.parked.map(parked),
         serving: it.serving.map(serving),
         runner_id: it.runner_id.map(|id| runner_id(&id, "runner_id")).transpose()?,
         lease_until: it.lease_until.map(|at| timestamp(at, "lease_until")).transpose()?,

@@ -1,6 +1,6 @@
 //! Runners, in both directions.
 
-use hero_domain::{Result, Runner, RunnerState};
+use hero_domain::{Result, Runner, RunnerState, ScriptType};
 
 use crate::{
     convert::{circle_key, from_timestamp, named_on_both_sides, required, runner_id, timestamp},
@@ -14,12 +14,31 @@ named_on_both_sides!(to_state, state: RunnerState = pb::RunnerState, InvalidPara
     Lost = "RUNNER_STATE_LOST",
 });
 
+fn to_slots((kind, slots): (ScriptType, u32)) -> pb::TypeSlots {
+    pb::TypeSlots { script_type: to_script_type(kind).into(), slots }
+}
+
+fn slots(it: &pb::TypeSlots) -> Result<(ScriptType, u32)> {
+    Ok((script_type(it.script_type, "slots_by_type")?, it.slots))
+}
+
+fn to_not_offered((kind, why): (ScriptType, String)) -> pb::NotOffered {
+    pb::NotOffered { script_type: to_script_type(kind).into(), why }
+}
+
+fn not_offered(it: pb::NotOffered) -> Result<(ScriptType, String)> {
+    Ok((script_type(it.script_type, "not_offered")?, it.why))
+}
+
 pub(crate) fn to_runner(runner: Runner) -> pb::Runner {
     pb::Runner {
         id: runner.id.to_string(),
         script_types: runner.script_types.into_iter().map(|kind| to_script_type(kind).into()).collect(),
         circles: runner.circles.into_iter().map(|key| key.to_string()).collect(),
         slots: runner.slots,
+        slots_by_type: runner.slots_by_type.into_iter().map(to_slots).collect(),
+        not_offered: runner.not_offered.into_iter().map(to_not_offered).collect(),
+        max_running_per_context: runner.max_running_per_context,
         busy: runner.busy,
         host: runner.host,
         version: runner.version,
@@ -42,6 +61,9 @@ pub(crate) fn runner(runner: pb::Runner) -> Result<Runner> {
             .collect::<Result<_>>()?,
         circles: runner.circles.iter().map(|key| circle_key(key, "circles")).collect::<Result<_>>()?,
         slots: runner.slots,
+        slots_by_type: runner.slots_by_type.iter().map(slots).collect::<Result<_>>()?,
+        not_offered: runner.not_offered.into_iter().map(not_offered).collect::<Result<_>>()?,
+        max_running_per_context: runner.max_running_per_context,
         busy: runner.busy,
         host: runner.host,
         version: runner.version,
@@ -66,6 +88,9 @@ mod tests {
             script_types: ScriptType::ALL.to_vec(),
             circles: vec![format!("02{}", "ab".repeat(32)).parse::<CircleKey>().unwrap()],
             slots: 8,
+            slots_by_type: [(ScriptType::Osis, 6), (ScriptType::V, 2)].into(),
+            not_offered: [(ScriptType::Sal, "no".into())].into(),
+            max_running_per_context: Some(4),
             busy: 3,
             host: "node-1".into(),
             version: "0.1.0".into(),

@@ -67,6 +67,8 @@ pub(crate) enum Ending {
     Interrupted(Interrupt),
     /// It was killed because its output is too large.
     OutputTooLarge,
+    /// It was killed because its memory was used up.
+    OutOfMemory(u64),
     /// It was killed because its directory is too large.
     DirTooLarge(u64),
     /// It never began.
@@ -114,6 +116,10 @@ impl Remains {
             Ending::Exited(status) => failed(describe(status, &self.stderr_tail), self.stdout),
             Ending::Interrupted(interrupt) => run.attempt().outcome_of(interrupt, Some(self.stdout)),
             Ending::OutputTooLarge => limits.too_large(None),
+            Ending::OutOfMemory(most) => failed(
+                format!("the script and what it started used more than {most} bytes of memory (sandbox.max_memory_bytes)"),
+                self.stdout,
+            ),
             Ending::DirTooLarge(most) => failed(
                 format!("the script's directory grew larger than {most} bytes (sandbox.max_dir_bytes)"),
                 self.stdout,
@@ -246,11 +252,18 @@ pub(crate) async fn attend(
     leader.kill();
     // The group's number is not free before its leader is reaped, so the status is fetched after the kill.
     let ending = match (leader.reap().await, watched) {
-        (Ok(status), None) => Ending::Exited(status),
+        (Ok(status), None) => match policy.max_job_memory().filter(|_| !status.success() && is_out_of_memory(home)) {
+            Some(most) => Ending::OutOfMemory(most),
+            None => Ending::Exited(status),
+        },
         (Ok(_), Some(ending)) => ending,
         (Err(error), _) => Ending::Unwatched(error),
     };
     Remains { ending, stdout: stdout.into_text(), stderr_tail: stderr.into_text(), told }
+}
+
+fn is_out_of_memory(home: &Home) -> bool {
+    home.group().is_some_and(|group| group.was_out_of_memory())
 }
 
 /// Why the child has to end, or nothing when it has ended by itself.

@@ -1,10 +1,10 @@
 //! The service: signs in, works, and signs in again when its session was lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use hero_config::Overrides;
-use hero_domain::RunnerId;
+use hero_domain::{RunnerId, ScriptType};
 use hero_runtime::{Addresses, Condition, Context, Listener, Service, Shutdown, grpc};
 use hero_store::{JobStore, Session, SignIn, Store};
 use tokio::{
@@ -38,6 +38,8 @@ pub struct Runner {
     id: RunnerId,
     store: Store,
     engines: Engines,
+    /// What it was to serve and cannot, and why.
+    not_offered: BTreeMap<ScriptType, String>,
     sandbox: String,
     listener: Listener,
     cx: Context,
@@ -72,7 +74,8 @@ impl Service for Runner {
             bail!("nothing to serve: {}", words.join("; "));
         }
         let sandbox = sandbox.layers().to_string();
-        Ok(Self { config, id, store, engines, sandbox, listener, cx: cx.clone(), job_store })
+        let not_offered = not_offered.into_iter().map(|it| (it.script_type, it.why)).collect();
+        Ok(Self { config, id, store, engines, not_offered, sandbox, listener, cx: cx.clone(), job_store })
     }
 
     fn addresses(&self) -> Addresses {
@@ -80,9 +83,9 @@ impl Service for Runner {
     }
 
     async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, id, store, engines, sandbox, listener, cx, job_store } = self;
+        let Self { config, id, store, engines, not_offered, sandbox, listener, cx, job_store } = self;
         let health = grpc::Server::new(&config.grpc, &cx.health).serve(listener, shutdown.clone());
-        let worker = Worker { config, id, store, engines, sandbox, job_store };
+        let worker = Worker { config, id, store, engines, not_offered, sandbox, job_store };
         let (served, ()) = tokio::join!(health, worker.work(shutdown));
         served
     }
@@ -135,6 +138,8 @@ struct Worker {
     id: RunnerId,
     store: Store,
     engines: Engines,
+    /// What it was to serve and cannot, and why.
+    not_offered: BTreeMap<ScriptType, String>,
     /// The layers in force, in words.
     sandbox: String,
     job_store: Condition,
@@ -185,13 +190,17 @@ impl Worker {
 
     async fn try_sign_in(&self) -> hero_store::Result<Session> {
         self.store.check().await?;
-        let slots: usize = self.engines.iter().map(|(script_type, _)| self.config.slots(script_type)).sum();
+        let slots_of = |script_type| u32::try_from(self.config.slots(script_type)).unwrap_or(u32::MAX);
+        let slots_by_type: BTreeMap<_, _> =
+            self.engines.iter().map(|(script_type, _)| (script_type, slots_of(script_type))).collect();
         let sign_in = SignIn {
             id: self.id.clone(),
             session: Uuid::new_v4().simple().to_string(),
             script_types: self.engines.iter().map(|(script_type, _)| script_type).collect(),
             circles: self.config.circle().into_iter().collect(),
-            slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            slots: slots_by_type.values().sum(),
+            slots_by_type,
+            not_offered: self.not_offered.clone(),
             host: host(),
             version: hero_runtime::VERSION.to_owned(),
             sandbox: self.sandbox.clone(),

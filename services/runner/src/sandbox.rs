@@ -21,6 +21,7 @@
 //! | environment, descriptors | nothing of the runner's: only what is listed, and the descriptors 0 to 4 |
 //! | home | a private directory, removed with the job, measured while it runs |
 //! | limits | of memory, processes, open files, file sizes, processor time; no core dumps |
+//! | cgroup | where the runner may make control groups: memory and processes of the whole job together |
 //! | no_new_privs, capabilities | setuid programs give nothing; no capability is left |
 //! | landlock | files beyond the home and the system's programs; TCP; signals to processes outside |
 //! | seccomp | system calls that are not listed: sockets, tracing, mounts, namespaces, keys, io_uring, ... |
@@ -28,6 +29,7 @@
 //! | namespaces | where the kernel lets us: network, ipc and uts (with a user namespace where the runner is not root) |
 
 mod calls;
+mod cgroups;
 mod config;
 mod files;
 pub(crate) mod home;
@@ -54,6 +56,7 @@ pub use self::config::{Mode, SandboxConfig};
 pub(crate) use self::home::Home;
 use self::{
     calls::Allowed,
+    cgroups::{Cgroups, Most},
     files::Files,
     hook::{Hook, Namespaces},
     users::Users,
@@ -89,6 +92,7 @@ pub struct Layers {
     landlock: Option<i32>,
     has_seccomp: bool,
     has_users: bool,
+    cgroup: Vec<&'static str>,
     namespaces: Vec<&'static str>,
     missing: Vec<String>,
 }
@@ -118,6 +122,9 @@ impl fmt::Display for Layers {
         if self.has_users {
             to.write_str(", user")?;
         }
+        if !self.cgroup.is_empty() {
+            write!(to, ", cgroup ({})", self.cgroup.join(" "))?;
+        }
         if !self.namespaces.is_empty() {
             write!(to, ", namespaces ({})", self.namespaces.join(" "))?;
         }
@@ -136,6 +143,7 @@ struct Shared {
     config: SandboxConfig,
     layers: Layers,
     users: Option<Arc<Users>>,
+    cgroups: Option<Arc<Cgroups>>,
     /// What jobs' users may have of processes that are not the job's.
     other_processes: u64,
     /// Where the homes are.
@@ -163,7 +171,9 @@ impl Sandbox {
     pub fn prepare(config: &SandboxConfig) -> Result<Self, Refused> {
         let work_dir = config.work_dir();
         let dir = WorkDir::make(&work_dir).map_err(|error| Refused::WorkDir { dir: work_dir, error })?;
-        let layers = find_layers(config);
+        let mut layers = find_layers(config);
+        let cgroups = find_cgroups(config);
+        layers.cgroup = cgroups.as_ref().map(|cgroups| cgroups.limits()).unwrap_or_default();
         if config.mode == Mode::Required && !layers.missing.is_empty() {
             return Err(Refused::Missing(layers.missing.join("; ")));
         }
@@ -171,7 +181,7 @@ impl Sandbox {
         // The limit counts what the user has. A user of one job has nothing else.
         let other_processes = if users.is_some() { 0 } else { room_for_others() };
         let config = config.clone();
-        Ok(Self { shared: Arc::new(Shared { config, layers, users, other_processes, dir }) })
+        Ok(Self { shared: Arc::new(Shared { config, layers, users, cgroups, other_processes, dir }) })
     }
 
     /// The layers that are in force.
@@ -240,7 +250,8 @@ impl Policy {
             })?),
             None => None,
         };
-        Home::make(shared.dir.path(), user)
+        let group = shared.cgroups.as_ref().map(|cgroups| cgroups.take()).transpose()?;
+        Home::make(shared.dir.path(), user, group)
     }
 
     /// Makes a command confine itself before it executes, and gives it descriptors under the given numbers.
@@ -252,7 +263,9 @@ impl Policy {
         given: Vec<(OwnedFd, RawFd)>,
     ) -> io::Result<()> {
         let is_confined = self.mode() != Mode::None;
+        let groups = home.group().into_iter().flat_map(|group| group.doors());
         let hook = Hook {
+            groups: groups.map(|door| door.try_clone_to_owned()).collect::<io::Result<_>>()?,
             user: home.user().filter(|_| !self.is_server),
             kept: if self.is_server { self.kept | self.of_a_server() } else { self.kept },
             namespaces: self.namespaces.clone(),
@@ -277,6 +290,12 @@ impl Policy {
         let signals = self.sandbox.can_signal();
         let filter = if self.filters.is_empty() { Vec::new() } else { calls::narrowing(signals)? };
         Ok(OfChildren { filter, kept: self.kept })
+    }
+
+    /// The bytes of memory that all of a job may have together; none: nobody counts.
+    pub(crate) fn max_job_memory(&self) -> Option<u64> {
+        let shared = &self.sandbox.shared;
+        shared.layers.cgroup.contains(&"memory").then_some(shared.config.max_memory_bytes)
     }
 
     /// The limits that a server sets for each of its children; the others it has itself.
@@ -311,11 +330,13 @@ impl Policy {
         let mut limits = vec![
             (Resource::Core, 0),
             (Resource::Data, config.max_memory_bytes),
-            (Resource::As, config.max_memory_bytes.saturating_mul(ADDRESSES_TO_MEMORY)),
             (Resource::Nofile, config.max_open_files),
             (Resource::Fsize, config.max_file_bytes),
             (Resource::Memlock, 0),
         ];
+        if !self.sandbox.shared.layers.cgroup.contains(&"memory") {
+            limits.push((Resource::As, config.max_memory_bytes.saturating_mul(ADDRESSES_TO_MEMORY)));
+        }
         if !self.is_server {
             limits.push((Resource::Nproc, self.max_processes()));
             // A second is the least that the kernel counts.
@@ -359,6 +380,7 @@ fn find_layers(config: &SandboxConfig) -> Layers {
         landlock: None,
         has_seccomp: false,
         has_users: false,
+        cgroup: Vec::new(),
         namespaces: Vec::new(),
         missing: Vec::new(),
     };
@@ -401,6 +423,20 @@ fn find_layers(config: &SandboxConfig) -> Layers {
     }
     layers.missing = missing;
     layers
+}
+
+/// Control groups, where they are wanted and a child can join one.
+fn find_cgroups(config: &SandboxConfig) -> Option<Arc<Cgroups>> {
+    if config.mode == Mode::None || !config.cgroups {
+        return None;
+    }
+    let most = Most { memory_bytes: config.max_memory_bytes, processes: config.max_processes };
+    let cgroups = Cgroups::find(most)?;
+    let group = cgroups.take().ok()?;
+    let groups = group.doors().map(|door| door.try_clone_to_owned()).collect::<io::Result<_>>().ok()?;
+    attempt(Hook { groups, ..Hook::default() }).ok()?;
+    drop(group);
+    Some(cgroups)
 }
 
 /// Whether a child can put this on.

@@ -14,6 +14,7 @@ use hero_telemetry::{Attributes, metrics, names, trace_context};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    census::Census,
     circles::Directory,
     config::{SubmitConfig, WaitConfig},
     readiness::Gate,
@@ -24,6 +25,7 @@ use crate::{
 /// The jobs of this node.
 pub(crate) struct StoredJobs {
     store: Store,
+    census: Census,
     gate: Gate,
     circles: Directory,
     limits: Arc<JobLimits>,
@@ -48,6 +50,7 @@ impl StoredJobs {
     ) -> Self {
         Self {
             submissions: Submissions::new(store.clone(), submit),
+            census: Census::new(store.clone()),
             waiters: Waiters::new(wait.max_waiters),
             limits,
             store,
@@ -149,7 +152,9 @@ impl Jobs for StoredJobs {
 
     async fn get(&self, caller: &Caller, id: JobId) -> Result<Job> {
         self.enter(caller).await?;
-        Ok(self.store.get(id, confine(caller)).await?)
+        let mut job = self.store.get(id, confine(caller)).await?;
+        self.census.note(&mut job).await;
+        Ok(job)
     }
 
     async fn status(&self, caller: &Caller, id: JobId) -> Result<JobStatus> {

@@ -6,6 +6,7 @@
 //! Redis or an engine. [`NodeConfig`] makes it a node that others can call and find.
 
 mod beside;
+mod census;
 mod circles;
 mod config;
 mod jobs;

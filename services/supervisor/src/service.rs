@@ -93,6 +93,7 @@ impl Service for Supervisor {
             config.auth,
         );
         let limits = Arc::new(config.jobs);
+        let max_running_per_context = limits.max_running_per_context;
         let jobs = StoredJobs::new(
             store.clone(),
             waits,
@@ -137,7 +138,8 @@ impl Service for Supervisor {
             .add_service(key_server(keys))
             .add_service(node_server(fleet))
             .descriptors(FILE_DESCRIPTOR_SET);
-        let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep };
+        let config = config.upkeep;
+        let upkeep = Upkeep { store, gate, condition: redis, config, max_running_per_context };
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.essential("node", face.serve(listener.address().clone(), shutdown.clone()));

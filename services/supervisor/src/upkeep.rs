@@ -25,6 +25,8 @@ pub(crate) struct Upkeep {
     pub(crate) gate: Gate,
     pub(crate) condition: Condition,
     pub(crate) config: UpkeepConfig,
+    /// How many jobs of a context run at once; 0: as many as there are slots.
+    pub(crate) max_running_per_context: u32,
 }
 
 /// What one round leaves for the next.
@@ -94,7 +96,15 @@ impl Upkeep {
     /// Looks at Redis; whether it is fit.
     async fn check(&self, was_fit: bool) -> bool {
         let address = self.store.address();
-        match self.store.check().await {
+        let checked = async {
+            let fitness = self.store.check().await?;
+            if !was_fit {
+                // A Redis that is new, or has come back without its memory, does not know it.
+                self.store.limit_running(None, Some(self.max_running_per_context).filter(|most| *most > 0)).await?;
+            }
+            Ok(fitness)
+        };
+        match checked.await {
             Ok(fitness) => {
                 if !was_fit {
                     for warning in fitness.warnings {
@@ -132,6 +142,9 @@ impl Upkeep {
     }
 
     async fn observe_depths(&self) {
+        if let Ok(parked) = self.store.parked_jobs().await {
+            metrics().jobs_parked.set(parked, &Attributes::default());
+        }
         let Ok(depths) = self.store.queue_depths().await else { return };
         for script_type in ScriptType::ALL {
             let waiting =

@@ -4,6 +4,7 @@ mod attacks;
 mod authorization;
 mod bus;
 mod circles;
+mod fairness;
 mod jobs;
 mod launcher;
 mod nodes;

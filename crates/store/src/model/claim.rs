@@ -34,12 +34,16 @@ impl State {
     }
 
     fn claim(&mut self, runner: &RunnerId, claim: &Claim, answer: &mut Exchanged) {
+        let is_limited = self.runners[runner].limited.is_some();
         let mut beyond = Vec::new();
         for id in &claim.taken {
             if !self.is_waiting_in_hand(runner, *id) || beyond.contains(id) {
                 continue;
             }
             if answer.jobs.len() < claim.want {
+                if is_limited && !self.admit(*id) {
+                    continue;
+                }
                 answer.jobs.push(self.begin_attempt(*id, runner));
             } else {
                 beyond.push(*id);
@@ -61,6 +65,9 @@ impl State {
                 answer.drained = true;
                 return;
             };
+            if is_limited && !self.admit(id) {
+                continue;
+            }
             answer.jobs.push(self.begin_attempt(id, runner));
         }
     }
@@ -129,6 +136,7 @@ impl State {
         let pause_ms = retry_pause_ms(record.job.retry_backoff_ms, record.failures, report.jitter);
         let due = Timestamp::from_millis(self.now.as_millis() + pause_ms);
         self.remove_from_places(id);
+        self.leave(id);
         self.change(id, JobStatus::Dispatched);
         self.delayed.insert(id, due);
     }

@@ -174,6 +174,7 @@ impl State {
             explanation.not_before = self.delayed.get(&id).copied();
             explanation.is_started = record.is_started;
             explanation.ahead = self.ahead_of(job);
+            explanation.parked = self.parked_of(id);
             explanation.serving = explanation.ahead.map(|_| serving(job, &self.runners()));
         }
         Ok(explanation)
@@ -286,5 +287,6 @@ fn stored_job(id: JobId, new: &NewJob, now: Timestamp) -> Job {
         finished_at: None,
         updated_at: now,
         traceparent: new.traceparent,
+        note: None,
     }
 }

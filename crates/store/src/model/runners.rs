@@ -17,6 +17,7 @@ impl State {
         let presence = Presence {
             sign_in: runner.clone(),
             busy: 0,
+            limited: self.limits_in_force(),
             is_draining: false,
             started_at: self.now,
             last_seen_at: self.now,
@@ -41,8 +42,10 @@ impl State {
         let unknown: Vec<JobId> = held.iter().copied().filter(|id| !known.contains(id)).collect();
         let lease_until = self.lease_from_now(&self.runners[&session.runner].sign_in);
         let now = self.now;
+        let limited = self.limits_in_force();
         let presence = self.runners.get_mut(&session.runner).expect("the session was checked");
         presence.busy = busy;
+        presence.limited = limited;
         presence.last_seen_at = now;
         presence.lease_until = lease_until;
         // It is told again until its process is gone.
@@ -98,6 +101,9 @@ impl State {
             script_types: sign_in.script_types,
             circles: sign_in.circles,
             slots: sign_in.slots,
+            slots_by_type: sign_in.slots_by_type,
+            not_offered: sign_in.not_offered,
+            max_running_per_context: presence.limited.filter(|most| *most > 0),
             busy: presence.busy,
             host: sign_in.host,
             version: sign_in.version,
@@ -140,6 +146,7 @@ impl State {
             swept.ended += ended;
             self.runners.remove(&runner);
         }
+        self.look_at_contexts();
         swept.next_due = self.delayed.values().min().copied();
         swept
     }

@@ -24,6 +24,10 @@ pub struct Places {
     pub inflight: BTreeMap<RunnerId, Vec<JobId>>,
     /// Not before a time.
     pub delayed: BTreeMap<JobId, Timestamp>,
+    /// By context, beyond its limit, the one that is let out next first.
+    pub parked: BTreeMap<String, Vec<JobId>>,
+    /// By context, what counts against its limit: not a place, for it is in a queue or in flight, too.
+    pub admitted: BTreeMap<String, BTreeSet<JobId>>,
 }
 
 /// A job and what only the store knows about it.
@@ -50,6 +54,8 @@ pub(super) struct Record {
 pub(super) struct Presence {
     pub(super) sign_in: SignIn,
     pub(super) busy: u32,
+    /// The general limit of a context's running jobs, 0: none; none: no context has a limit.
+    pub(super) limited: Option<u32>,
     pub(super) is_draining: bool,
     pub(super) started_at: Timestamp,
     pub(super) last_seen_at: Timestamp,
@@ -70,6 +76,12 @@ pub(super) struct State {
     pub(super) inflight: BTreeMap<RunnerId, Vec<JobId>>,
     pub(super) delayed: BTreeMap<JobId, Timestamp>,
     pub(super) idempotency: BTreeMap<(String, String), JobId>,
+    /// How many jobs of a context run at once; the empty name is for those that have none of their own.
+    pub(super) limits: BTreeMap<String, u32>,
+    /// By context, what counts against its limit, with the time of the next look at it.
+    pub(super) admitted: BTreeMap<String, BTreeMap<JobId, Timestamp>>,
+    /// By context, what is beyond its limit.
+    pub(super) parked: BTreeMap<String, VecDeque<JobId>>,
     pub(super) runners: BTreeMap<RunnerId, Presence>,
     pub(super) swept_at: Option<Timestamp>,
     /// When the latest time without sweeps was over.
@@ -88,6 +100,9 @@ impl State {
             inflight: BTreeMap::new(),
             delayed: BTreeMap::new(),
             idempotency: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            parked: BTreeMap::new(),
             runners: BTreeMap::new(),
             swept_at: None,
             back_at: None,
@@ -102,6 +117,18 @@ impl State {
             queues: queues.map(|(name, ids)| (name.clone(), ids.iter().copied().collect())).collect(),
             inflight: inflight.map(|(runner, ids)| (runner.clone(), ids.clone())).collect(),
             delayed: self.delayed.clone(),
+            parked: self
+                .parked
+                .iter()
+                .filter(|(_, ids)| !ids.is_empty())
+                .map(|(context, ids)| (context.clone(), ids.iter().copied().collect()))
+                .collect(),
+            admitted: self
+                .admitted
+                .iter()
+                .filter(|(_, ids)| !ids.is_empty())
+                .map(|(context, ids)| (context.clone(), ids.keys().copied().collect()))
+                .collect(),
         }
     }
 
@@ -157,6 +184,9 @@ impl State {
         for held in self.inflight.values_mut() {
             held.retain(|it| *it != id);
         }
+        for parked in self.parked.values_mut() {
+            parked.retain(|it| *it != id);
+        }
         self.delayed.remove(&id);
     }
 
@@ -188,6 +218,7 @@ impl State {
         let now = self.now;
         self.change(id, status);
         self.remove_from_places(id);
+        self.leave(id);
         self.stop_waiting(id);
         let record = self.record(id);
         record.job.finished_at = Some(now);
@@ -216,6 +247,7 @@ impl State {
     /// Forgets a job, wherever it is.
     pub(super) fn forget(&mut self, id: JobId) -> Option<Record> {
         self.remove_from_places(id);
+        self.leave(id);
         self.stop_waiting(id);
         self.index.retain(|it| *it != id);
         self.idempotency.retain(|_, first| *first != id);

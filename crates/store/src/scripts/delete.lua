@@ -11,7 +11,7 @@ for i = 2, #ARGV do
     count = count + 1
     local status = string.lower(job[3] or 'dispatched')
     if status == 'dispatched' then
-      unqueue(id, job[1], job[5], job[6], job[7])
+      unqueue(id, job[1], job[5], job[6], job[7], context)
     elseif status == 'waiting_for_prerequisites' then
       unwait(id, job[8])
     elseif status == 'started' and job[4] then
@@ -19,6 +19,11 @@ for i = 2, #ARGV do
       tell_to_stop(job[4], id)
     elseif status == 'error' then
       call('ZREM', ERRORS, id)
+    end
+    if has(job[7], 'c') then
+      leave(id, key, context, job[7])
+      -- What this lets out may be among those that are removed next.
+      flush()
     end
     if job[9] then
       call('XDEL', INDEX, job[9])

@@ -17,13 +17,14 @@ local function retry(id, key, job, kind, jitter)
   local pause = number(job[7], DEFAULT_BACKOFF) * 2 ^ math.min(failures - 1, 40)
   pause = math.floor(math.min(pause, MAX_BACKOFF) * (1 + tonumber(jitter)))
   call('HSET', key, 'retries', retries - 1, 'failures', failures)
+  if has(job[8], 'c') then leave(id, key, job[9] or DEFAULT_CONTEXT, job[8]) end
   delay(id, key, NOW + pause)
   return true
 end
 
 local function report_other(id, key, marks, how, at)
   local job = call('HMGET', key, 'script_type', 'circle', 'priority', 'max_deliveries', 'retries',
-    'failures', 'retry_backoff_ms')
+    'failures', 'retry_backoff_ms', 'marks', 'context_id')
   if how == 'E' then
     local kind, text = ARGV[at], ARGV[at + 1]
     local output = ARGV[at + 2] == 'o' and ARGV[at + 3] or nil
@@ -84,6 +85,7 @@ for _, id in ipairs(ended) do
     if marks then
       keep(id, key, marks)
       reply(id, marks, 'finished')
+      if has(marks, 'c') then leave(id, key, call('HGET', key, 'context_id') or DEFAULT_CONTEXT, marks) end
       if has(marks, 'd') then settle(id, true) end
     else
       call('EXPIRE', key, DEFAULT_RETENTION)
@@ -112,6 +114,7 @@ local function claim(id)
     marks = adopt(id, key, job[6], marks, lane_circle)
     if not marks then return false end
   end
+  if is_limited and not admit(id, key, job[6] or DEFAULT_CONTEXT, marks) then return false end
   call('HSET', key, 'status', 'started', 'attempt', attempt, 'runner_id', runner, 'started_at', NOW_TEXT)
   started[#started + 1] = id
   local n = #answer

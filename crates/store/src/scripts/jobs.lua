@@ -5,6 +5,7 @@
 --   x a stop was asked for      t it was started and has been delayed
 --   r it has a retention of its own           f its log is full
 --   e it has a timeout, variables or a trace  o it was made outside, by somebody who may wait for a reply
+--   c it counts against the limit of its context    k it is parked because of that limit
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
 local budget = 100
@@ -70,6 +71,9 @@ local function flush()
   pushes = {}
 end
 
+-- In admission.lua.
+local leave
+
 local function delay(id, key, due)
   call('ZADD', DELAYED, due, id)
   call('HSET', key, 'status', 'dispatched', 'updated_at', NOW_TEXT)
@@ -130,6 +134,7 @@ local function fail(id, kind, text, output)
   if output then call('HSET', key, 'output', output) end
   call('ZADD', ERRORS, score_of(entry), id)
   keep(id, key, marks)
+  if has(marks, 'c') then leave(id, key, job[5] or DEFAULT_CONTEXT, marks) end
   reply(id, marks, 'error')
   note('failed', id)
   if has(marks, 'd') then settle(id, false) end

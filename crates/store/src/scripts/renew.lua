@@ -24,7 +24,8 @@ local function look_through(list, circle)
 end
 look_through(INFLIGHT .. runner)
 for _, hand in ipairs(hands(runner, presence[4])) do look_through(hand[1], hand[2]) end
-call('HSET', key, 'busy', ARGV[3], 'seen_at', NOW, 'unknown', table.concat(unknown, ' '))
+call('HSET', key, 'busy', ARGV[3], 'seen_at', NOW, 'unknown', table.concat(unknown, ' '),
+  'limited', limits_in_force())
 
 local answer = {presence[3] == '1' and 1 or 0}
 for _, id in ipairs(call('SMEMBERS', key .. STOPS)) do

@@ -21,7 +21,8 @@ do
   end
 
   local last = stored[3]
-  local before = last and call('HMGET', JOB .. last, 'script_type', 'status', 'runner_id', 'circle', 'priority', 'marks')
+  local before = last and call('HMGET', JOB .. last, 'script_type', 'status', 'runner_id', 'circle', 'priority', 'marks',
+    'context_id')
   local status = before and before[1] and before[2]
   if status and status ~= 'finished' and status ~= 'error' then
     if stored[2] == 'queue' then
@@ -37,7 +38,7 @@ do
       mark(JOB .. last, 'x')
       tell_to_stop(before[3], last)
     else
-      if status == 'dispatched' then unqueue(last, before[1], before[4], before[5], before[6]) end
+      if status == 'dispatched' then unqueue(last, before[1], before[4], before[5], before[6], before[7]) end
       fail(last, 'stopped', 'stopped before it ran: its schedule started the next one in its place')
     end
   end

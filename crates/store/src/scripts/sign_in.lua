@@ -6,7 +6,8 @@ flush()
 announce()
 if more then return 1 end
 forget_runner(runner)
-call('HSET', RUNNER .. runner, 'lease_ms', ARGV[2], 'started_at', NOW, 'seen_at', NOW, unpack(ARGV, 3))
+call('HSET', RUNNER .. runner, 'lease_ms', ARGV[2], 'started_at', NOW, 'seen_at', NOW,
+  'limited', limits_in_force(), unpack(ARGV, 3))
 call('ZADD', LEASES, NOW + ARGV[2], runner)
 call('SADD', RUNNERS, runner)
 return 0

@@ -13,7 +13,7 @@ if status == 'started' and job[4] then
   tell_to_stop(job[4], id)
   return job[4]
 end
-if status == 'dispatched' then unqueue(id, job[1], job[5], job[6], job[7]) end
+if status == 'dispatched' then unqueue(id, job[1], job[5], job[6], job[7], job[2]) end
 fail(id, 'stopped', 'stopped before it ran')
 flush()
 announce()

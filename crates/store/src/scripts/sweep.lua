@@ -67,6 +67,53 @@ if #waiting == WAITERS then
 elseif rank > 0 then
   call('DEL', WAITING_PLACE)
 end
+
+-- Contexts with a limit: what counts there and does not run any more (an outside actor ended it, or it waits for a type
+-- that nobody serves now), and room that a higher limit has made. A few a call, when no jobs were taken back just now.
+local LIMITED_CONTEXTS = 10
+local served
+local function is_served(script_type, circle)
+  if not served then
+    served = {}
+    for _, runner in ipairs(call('ZRANGEBYSCORE', LEASES, '(' .. NOW, '+inf', 'LIMIT', 0, LIMIT)) do
+      local presence = call('HMGET', RUNNER .. runner, 'script_types', 'circles')
+      for one in string.gmatch(presence[1] or '', '%S+') do
+        if (presence[2] or '') == '' then served[one .. ' '] = true end
+        for of in string.gmatch(presence[2] or '', '%S+') do served[one .. ' ' .. of] = true end
+      end
+    end
+  end
+  return served[string.lower(script_type or '') .. ' ' .. (circle or '')]
+end
+
+local function look_at_context(context)
+  local admitted = ADMITTED .. context
+  local old = call('ZRANGEBYSCORE', admitted, '-inf', NOW, 'LIMIT', 0, LET_OUT)
+  for _, id in ipairs(old) do
+    local key = JOB .. id
+    local job = call('HMGET', key, 'status', 'marks', 'script_type', 'circle')
+    local status = string.lower(job[1] or 'error')
+    if has(job[2], 'c') and (status == 'started' or (status == 'dispatched' and is_served(job[3], job[4]))) then
+      call('ZADD', admitted, NOW + LOOK_AFTER, id)
+    else
+      call('ZREM', admitted, id)
+      if has(job[2], 'c') then unmark(key, job[2], 'c') end
+    end
+  end
+  if let_out(context) == LET_OUT or #old == LET_OUT then more = true end
+  if call('EXISTS', admitted, PARKED .. context) == 0 then call('ZREM', LIMITED, context) end
+end
+
+if not lost then
+  local place = tonumber(call('GET', LIMITED_PLACE) or 0)
+  local contexts = call('ZRANGE', LIMITED, place, place + LIMITED_CONTEXTS - 1)
+  for _, context in ipairs(contexts) do look_at_context(context) end
+  if #contexts == LIMITED_CONTEXTS then
+    call('SET', LIMITED_PLACE, place + LIMITED_CONTEXTS)
+  elseif place > 0 then
+    call('DEL', LIMITED_PLACE)
+  end
+end
 flush()
 
 -- Index entries of jobs that are gone (or have come again, with an entry of their own), from the old end on,

@@ -1,7 +1,8 @@
 -- Taking a job away from where it waits, or from a runner.
 
 -- A longer list is left alone: what is not waiting any more is dropped when its turn comes.
-local function unqueue(id, script_type, circle, priority, marks)
+local function unqueue(id, script_type, circle, priority, marks, context)
+  if has(marks, 'k') then return unpark(id, JOB .. id, context or DEFAULT_CONTEXT, marks) end
   if has(marks, 't') then call('ZREM', DELAYED, id) end
   local queue = queue_of(script_type, circle, priority)
   if call('LLEN', queue) <= 1000 then call('LREM', queue, 0, id) end

@@ -97,6 +97,11 @@ enum Call {
         attempt: usize,
         lines: usize,
     },
+    /// How many jobs of a context run at once.
+    Limit {
+        of_circle: bool,
+        most: Option<u32>,
+    },
     Advance {
         ms: i64,
     },
@@ -173,7 +178,9 @@ fn call() -> impl Strategy<Value = Call> {
         3 => (any::<usize>(), option::of(any::<usize>()))
             .prop_map(|(session, forgets)| Call::Renew { session, forgets }),
         2 => (any::<usize>(), 1..4usize).prop_map(|(attempt, lines)| Call::Log { attempt, lines }),
-        4 => select(vec![1, 500, 6_000, 11_000, 4_000_000]).prop_map(|ms| Call::Advance { ms }),
+        2 => (any::<bool>(), option::weighted(0.8, 0..4u32))
+            .prop_map(|(of_circle, most)| Call::Limit { of_circle, most }),
+        4 => select(vec![1, 500, 6_000, 11_000, 31_000, 4_000_000]).prop_map(|ms| Call::Advance { ms }),
         1 => select(vec![500, 3_001, 11_000]).prop_map(|ms| Call::Lose { ms }),
         3 => Just(Call::Sweep),
     ]
@@ -299,6 +306,13 @@ impl<'a> Twin<'a> {
             }
             Call::Renew { session, forgets } => self.renew(call, *session, *forgets).await,
             Call::Log { attempt, lines } => self.log(call, *attempt, *lines).await,
+            Call::Limit { of_circle, most } => {
+                let context = of_circle.then(|| circle().to_string());
+                let context = context.as_deref();
+                let (model, redis) =
+                    (self.model.limit_running(context, *most).await, self.redis.limit_running(context, *most).await);
+                same(call, model, redis);
+            }
             Call::Advance { ms } => {
                 self.now_ms += ms;
                 self.model.advance(*ms).await;
@@ -544,6 +558,7 @@ fn check_places(jobs: &BTreeMap<JobId, Job>, places: &Places) {
     put(&mut places.queues.values().flatten().copied(), "queue");
     put(&mut places.inflight.values().flatten().copied(), "in flight");
     put(&mut places.delayed.keys().copied(), "delayed");
+    put(&mut places.parked.values().flatten().copied(), "parked");
     for (id, job) in jobs {
         let here = at.remove(id).unwrap_or_default();
         match job.status {
@@ -560,6 +575,13 @@ fn check_places(jobs: &BTreeMap<JobId, Job>, places: &Places) {
         assert_eq!(job.status == JobStatus::Error, job.error_kind.is_some(), "{job:?}");
     }
     assert_eq!(at, BTreeMap::new(), "jobs that are somewhere, and nowhere");
+    for (context, ids) in &places.admitted {
+        for id in ids {
+            let job = &jobs[id];
+            assert_eq!(job.context_id, *context);
+            assert!(matches!(job.status, JobStatus::Dispatched | JobStatus::Started), "it counts: {job:?}");
+        }
+    }
 }
 
 /// An ended job never changes, an attempt only grows, and a status changes as the state machine allows.

@@ -15,6 +15,7 @@ mod confining;
 mod creating;
 mod finishing;
 mod hands;
+mod limiting;
 mod listing;
 mod logging;
 mod outages;

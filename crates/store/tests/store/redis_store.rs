@@ -120,6 +120,22 @@ pub(crate) fn places(redis: &mut redis::Connection) -> Places {
             }
         }
     }
+    for key in redis.keys::<_, Vec<String>>("hero:q:parked:*").expect("keys") {
+        // What was stopped stays as a tombstone in a long list, and has no mark any more.
+        let mut ids = living(redis, &key, &mut statuses, &[JobStatus::Dispatched]);
+        ids.retain(|id| {
+            let marks: Option<String> = redis.hget(format!("hero:job:{id}"), "marks").expect("marks");
+            marks.is_some_and(|marks| marks.contains('k'))
+        });
+        if !ids.is_empty() {
+            places.parked.insert(key["hero:q:parked:".len()..].to_owned(), ids);
+        }
+    }
+    for key in redis.keys::<_, Vec<String>>("hero:running:context:*").expect("keys") {
+        let ids: Vec<String> = redis.zrange(&key, 0, -1).expect("a set");
+        let ids = ids.iter().map(|id| id.parse().expect("a job id")).collect();
+        places.admitted.insert(key["hero:running:context:".len()..].to_owned(), ids);
+    }
     let delayed: BTreeMap<String, i64> = redis
         .zrange_withscores::<_, Vec<(String, i64)>>("hero:q:delayed", 0, -1)
         .expect("a set")

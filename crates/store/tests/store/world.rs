@@ -89,6 +89,8 @@ pub(crate) fn signing_in(name: &str, session: &str) -> SignIn {
         script_types: vec![ScriptType::Osis, ScriptType::Python],
         circles: Vec::new(),
         slots: 4,
+        slots_by_type: [(ScriptType::Osis, 3), (ScriptType::Python, 1)].into(),
+        not_offered: [(ScriptType::V, "no `v` on PATH".to_owned())].into(),
         host: "host-1".to_owned(),
         version: "0.1.0".to_owned(),
         sandbox: "required: seccomp".to_owned(),

@@ -67,7 +67,7 @@ prop_compose! {
         new in new_jobs_of_any_kind(),
         (id, circle, dependents, runner_id) in (id(), option::of(circle()), vec(id(), 0..4), option::of(runner())),
         (status, error_kind) in (name(JobStatus::ALL), option::of(name(ErrorKind::ALL))),
-        (error, output, attempt) in (option::of(text()), option::of(text()), any::<u32>()),
+        (error, output, attempt, note) in (option::of(text()), option::of(text()), any::<u32>(), option::of(text())),
         (progress, result) in (option::of((0..=1000_u16, text())), option::of(text())),
         (created_at, updated_at) in (time(), time()),
         (queued_at, started_at, finished_at) in (option::of(time()), option::of(time()), option::of(time())),
@@ -80,7 +80,7 @@ prop_compose! {
             priority: new.priority, run_at: new.run_at, env_vars: new.env_vars,
             idempotency_key: new.idempotency_key, retention_s: new.retention_s, status, error_kind, error, output,
             progress, result, attempt, runner_id, created_at, queued_at, started_at, finished_at, updated_at,
-            traceparent: new.traceparent,
+            traceparent: new.traceparent, note,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! that blocks can be killed.
 
 mod child;
+mod net;
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
@@ -20,12 +21,14 @@ use crate::{
 
 /// The first argument of a child.
 const CHILD: &str = "hero-sal-child";
+/// The argument of a child that has a network.
+const NETWORK: &str = "network";
 /// What a child says when it is asked whether it is one.
 const IS_CHILD: &str = "a SAL child";
 /// A program that does not answer within this time is none that can run SAL.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A part of the System Abstraction Layer: one published crate.
+/// A part of the System Abstraction Layer: one published crate each, but for `net`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Module {
@@ -35,16 +38,19 @@ pub enum Module {
     Process,
     /// sal-text: names, indents, replacements, templates.
     Text,
+    /// Whether something answers, and what a URL has; needs [`SalConfig::network`].
+    Net,
 }
 
 impl Module {
-    const ALL: [Self; 3] = [Self::Os, Self::Process, Self::Text];
+    const ALL: [Self; 4] = [Self::Os, Self::Process, Self::Text, Self::Net];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Os => "os",
             Self::Process => "process",
             Self::Text => "text",
+            Self::Net => "net",
         }
     }
 }
@@ -57,6 +63,8 @@ pub struct SalConfig {
     pub slots: usize,
     /// The parts of the System Abstraction Layer that scripts have.
     pub modules: Vec<Module>,
+    /// Whether scripts may use the network: whatever the runner's host can reach, its own services too.
+    pub network: bool,
     /// The program that runs the scripts; empty: this one. It must be a runner or a launcher.
     pub program: PathBuf,
     /// The PATH that scripts see.
@@ -68,6 +76,7 @@ impl Default for SalConfig {
         Self {
             slots: 0,
             modules: Module::ALL.to_vec(),
+            network: false,
             program: PathBuf::new(),
             path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
         }
@@ -82,6 +91,7 @@ pub struct Sal {
 struct Shared {
     program: PathBuf,
     modules: String,
+    network: bool,
     path: String,
     policy: Policy,
     limits: OutputLimits,
@@ -107,12 +117,13 @@ impl Sal {
             Ok(Err(error)) => return Err(format!("`{name}` does not start ({error}); {hint}")),
             Err(_) => return Err(format!("`{name}` did not answer within {PROBE_TIMEOUT:?}; {hint}")),
         }
-        let needs = Needs { readable: vec![program.clone()], ..Needs::default() };
+        let network = config.network;
+        let needs = Needs { readable: vec![program.clone()], network, ..Needs::default() };
         let policy =
             sandbox.policy(needs).map_err(|error| format!("its sandbox cannot be built: {error}"))?;
         let modules: Vec<_> = config.modules.iter().map(|module| module.as_str()).collect();
         let shared =
-            Shared { program, modules: modules.join(","), path: config.path.clone(), policy, limits };
+            Shared { program, modules: modules.join(","), network, path: config.path.clone(), policy, limits };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -141,7 +152,7 @@ impl Shared {
             Err(error) => return not_prepared(&error),
         };
         let mut command = command(&self.program, &self.path, &home, &job.job);
-        command.arg(CHILD).arg(&self.modules);
+        command.arg(CHILD).arg(&self.modules).args(self.network.then_some(NETWORK));
         let remains = run(command, &self.policy, &home, job, self.limits).await;
         remains.outcome(job, self.limits, "SAL")
     }

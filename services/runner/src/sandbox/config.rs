@@ -32,7 +32,9 @@ pub struct SandboxConfig {
     pub first_user: u32,
     /// How many of them.
     pub users: u32,
-    /// Bytes of memory that one process of a job may have of its own.
+    /// Whether jobs get control groups of their own, where the runner may make some.
+    pub cgroups: bool,
+    /// Bytes of memory that one process of a job may have of its own; with a control group, all of them together.
     pub max_memory_bytes: u64,
     /// Processes and threads of one job; where jobs share a user, of all of them together.
     pub max_processes: u64,
@@ -53,6 +55,7 @@ impl Default for SandboxConfig {
             // Neither Linux distributions nor systemd hand these out.
             first_user: 60_706,
             users: 478,
+            cgroups: true,
             max_memory_bytes: 1 << 30,
             max_processes: 64,
             max_open_files: 1_024,

@@ -8,34 +8,40 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::users::User;
+use super::{cgroups::Group, users::User};
 
 /// A directory with more entries is as much too large as one with too many bytes.
 const MOST_ENTRIES: usize = 100_000;
 /// What an entry takes at least, whatever is in it.
 const ENTRY_BYTES: u64 = 512;
 
-/// A directory that belongs to one job and goes with this value, and the user that the job runs as.
+/// A directory that belongs to one job and goes with this value, and the user and the control group of the job.
 #[derive(Debug)]
 pub(crate) struct Home {
     dir: Option<TempDir>,
     path: PathBuf,
     user: Option<User>,
+    group: Option<Group>,
 }
 
 impl Home {
-    pub(super) fn make(within: &Path, user: Option<User>) -> io::Result<Self> {
+    pub(super) fn make(within: &Path, user: Option<User>, group: Option<Group>) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("job-").tempdir_in(within)?;
         let path = dir.path().to_owned();
         if let Some(user) = &user {
             chown(&path, Some(user.id()), Some(user.id()))?;
         }
-        Ok(Self { dir: Some(dir), path, user })
+        Ok(Self { dir: Some(dir), path, user, group })
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The control group of the job, when it has one.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// The user that the job runs as, when it has one of its own.
@@ -47,8 +53,10 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let Some(dir) = self.dir.take() else { return };
-        let user = self.user.take();
+        let (user, group) = (self.user.take(), self.group.take());
         let remove = move || {
+            // First, so that nothing is left that could write.
+            drop(group);
             if let Err(error) = remove(dir) {
                 tracing::warn!(%error, "the directory of a job is still there");
             }
@@ -124,7 +132,7 @@ mod tests {
     fn a_home_goes_however_it_was_left() {
         use std::os::unix::fs::PermissionsExt;
         let within = tempfile::tempdir().unwrap();
-        let home = Home::make(within.path(), None).unwrap();
+        let home = Home::make(within.path(), None, None).unwrap();
         let closed = home.path().join("closed");
         std::fs::create_dir_all(closed.join("deep")).unwrap();
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();

@@ -27,6 +27,8 @@ const CAPABILITIES: u32 = 64;
 /// have held the allocator's lock at the fork.
 #[derive(Debug)]
 pub(super) struct Hook {
+    /// The control groups that it joins: their lists of processes.
+    pub(super) groups: Vec<OwnedFd>,
     /// Whose process it becomes.
     pub(super) user: Option<u32>,
     /// Capabilities that it keeps as that user.
@@ -54,6 +56,7 @@ pub(super) struct Namespaces {
 impl Default for Hook {
     fn default() -> Self {
         Self {
+            groups: Vec::new(),
             user: None,
             kept: CapabilitySet::empty(),
             namespaces: None,
@@ -83,6 +86,9 @@ impl Hook {
 
     fn apply(&self) -> io::Result<()> {
         rustix::process::setsid()?;
+        for group in &self.groups {
+            rustix::io::write(group, b"0")?;
+        }
         if let Some(namespaces) = &self.namespaces {
             namespaces.enter()?;
         }

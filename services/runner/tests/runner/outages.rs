@@ -112,6 +112,8 @@ async fn of_two_runners_with_one_id_the_earlier_kills_its_jobs_and_signs_in_anew
         script_types: vec![Osis],
         circles: Vec::new(),
         slots: 1,
+        slots_by_type: std::collections::BTreeMap::new(),
+        not_offered: std::collections::BTreeMap::new(),
         host: "elsewhere".to_owned(),
         version: "0".to_owned(),
         sandbox: String::new(),

@@ -140,6 +140,8 @@ impl Node {
             script_types: vec![ScriptType::Osis],
             circles: circle.iter().cloned().collect(),
             slots: 4,
+            slots_by_type: std::collections::BTreeMap::new(),
+            not_offered: std::collections::BTreeMap::new(),
             host: "here".into(),
             version: "0.0.0".into(),
             sandbox: String::new(),

@@ -115,9 +115,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "memory",
-        "import mmap\n\
-         refused('at once', bytearray, 1 << 40)\n\
-         refused('shared', mmap.mmap, -1, 1 << 40)\n\
+        "refused('at once', bytearray, 1 << 40)\n\
          def hoard():\n\
          \x20   kept = []\n\
          \x20   while True: kept.append(bytearray(64 << 20))\n\
@@ -255,6 +253,7 @@ async fn everything_is_tried(mode: fn(&mut RunnerConfig)) {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+    memory(&story).await;
     processes(&story).await;
     disk(&story).await;
     floods(&story).await;
@@ -264,6 +263,17 @@ async fn everything_is_tried(mode: fn(&mut RunnerConfig)) {
     good.stop().await;
     story.end().await;
     cluster.stop().await;
+}
+
+/// Shared memory is no process' own: either it is not given, or the job is ended as a whole.
+async fn memory(story: &Story) {
+    let script = "import mmap\ndef share():\n    shared = mmap.mmap(-1, 1 << 31)\n\
+                  \x20   for at in range(0, 1 << 31, 4096): shared[at] = 1\nrefused('shared', share)";
+    let job = story.run(script, 60).await;
+    let output = job["output"].as_str().unwrap_or_default();
+    let is_refused = output.contains("kept out") && !output.contains("GOT IN");
+    let is_ended = job["error"].as_str().is_some_and(|error| error.contains("max_memory_bytes"));
+    assert!(is_refused || is_ended, "{job}");
 }
 
 /// Fork bombs, and processes that want to outlive their job.

@@ -85,7 +85,14 @@ type Ended = io::Result<ExitStatus>;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Order<'a> {
-    Start { start: u64, home: &'a std::path::Path, user: Option<u32>, limits: Vec<(&'static str, u64)> },
+    Start {
+        start: u64,
+        home: &'a std::path::Path,
+        user: Option<u32>,
+        limits: Vec<(&'static str, u64)>,
+        /// Whether there is a descriptor with file rules; those of control groups come after it.
+        rules: bool,
+    },
     Kill { kill: u64 },
 }
 
@@ -184,13 +191,15 @@ impl Server {
         let mut fds =
             vec![mouths.stdout.as_fd(), mouths.stderr.as_fd(), mouths.messages.as_fd(), job.as_fd()];
         fds.extend(rules.as_ref().map(AsFd::as_fd));
+        fds.extend(home.group().into_iter().flat_map(|group| group.doors()));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, ended) = oneshot::channel();
         self.waiting.lock().insert(id, sender);
         // From here on a drop of it ends the job.
         let copy = Copy { server: self, id, ended, status: None };
         let limits = policy.limits_of_children(child::processor_time(run));
-        let order = Order::Start { start: id, home: home.path(), user: home.user(), limits };
+        let rules = rules.is_some();
+        let order = Order::Start { start: id, home: home.path(), user: home.user(), limits, rules };
         copy.server.tell(&order, &fds).await?;
         Ok((copy, ears))
     }

@@ -3,7 +3,8 @@
 
 CONTROL = 3
 MOST_BYTES = 64 << 10
-DESCRIPTORS = 5
+# Output, error output, messages, job, file rules, control groups.
+DESCRIPTORS = 8
 # What children would otherwise import each for themselves.
 PRELOADED = ["atexit", "linecache", "threading", "traceback"]
 
@@ -150,7 +151,11 @@ class Server:
         self.control.detach()
         for fd in self.inner:
             os.close(fd)
-        rules = fds[4] if len(fds) > 4 else None
+        rest = fds[4:]
+        rules = rest.pop(0) if order["rules"] else None
+        for group in rest:
+            os.write(group, b"0")
+            os.close(group)
         place(fds[:4])
         os.chdir(order["home"])
         for kind, most in order["limits"]:

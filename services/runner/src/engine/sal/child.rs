@@ -17,7 +17,7 @@ use rhai::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CHILD, IS_CHILD, Module};
+use super::{CHILD, IS_CHILD, Module, NETWORK, net};
 use crate::engine::{OutputLimits, osis::outcome};
 
 /// Where the script tells the runner something.
@@ -51,20 +51,21 @@ pub fn run_if_child() -> Option<ExitCode> {
         let said = writeln!(io::stdout(), "{IS_CHILD}");
         return Some(if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     };
-    let script = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(&modules));
+    let has_network = arguments.next().is_some_and(|argument| argument == NETWORK);
+    let script = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(&modules, has_network));
     let is_done = script.is_ok_and(|script| matches!(script.join(), Ok(Ok(true))));
     Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether the script came to a good end.
-fn run(modules: &str) -> io::Result<bool> {
+fn run(modules: &str, has_network: bool) -> io::Result<bool> {
     let mut text = String::new();
     given(JOB).read_to_string(&mut text)?;
     let job: Job = serde_json::from_str(&text)?;
     let script = job.script.clone();
     let mut output = take_stdout()?;
     let hero = Hero { messages: Arc::new(Mutex::new(given(MESSAGES))), args: Arc::new(job.args.clone()) };
-    let engine = engine(modules, &hero, job);
+    let engine = engine(modules, has_network, &hero, job);
     let tree = match engine.compile(&script) {
         Ok(tree) => tree,
         Err(error) => {
@@ -170,7 +171,7 @@ impl Hero {
     }
 }
 
-fn engine(modules: &str, hero: &Hero, job: Job) -> Engine {
+fn engine(modules: &str, has_network: bool, hero: &Hero, job: Job) -> Engine {
     let mut engine = Engine::new();
     engine
         .set_max_call_levels(MAX_DEPTH)
@@ -184,7 +185,7 @@ fn engine(modules: &str, hero: &Hero, job: Job) -> Engine {
     engine.on_print(move |text| printed.log(text));
     engine.on_debug(move |text, _, position| debugged.log(&format!("debug, {position}: {text}")));
     for module in modules.split(',') {
-        register(&mut engine, module);
+        register(&mut engine, module, has_network);
     }
     // As the crate has it, the script could not compare it with a number.
     engine.register_get("code", |result: &mut sal_process::CommandResult| i64::from(result.code));
@@ -205,12 +206,16 @@ fn engine(modules: &str, hero: &Hero, job: Job) -> Engine {
     engine
 }
 
-/// Adds the functions of a crate.
-fn register(engine: &mut Engine, name: &str) {
+/// Adds the functions of a module.
+fn register(engine: &mut Engine, name: &str, has_network: bool) {
     let registered = match Module::ALL.into_iter().find(|module| module.as_str() == name) {
         Some(Module::Os) => sal_os::rhai::register_os_module(engine),
         Some(Module::Process) => sal_process::rhai::register_process_module(engine),
         Some(Module::Text) => sal_text::rhai::register_text_module(engine),
+        Some(Module::Net) => {
+            net::register(engine, has_network);
+            Ok(())
+        }
         None => Ok(()),
     };
     if let Err(error) = registered {
