@@ -19,7 +19,8 @@ use crate::{
 const OBJECTS: &str = "let all = hero.collection(\"bench\"); let one = all.create(#{n: 1}); all.get(one.id); all.delete(one.id)";
 const V: &str = "fn main() {\n\tprintln(40 + 2)\n}\n";
 /// A line with the time at which it was written, every few milliseconds.
-const LINES: &str = "import time\nfor _ in range(200):\n    print(time.time(), flush=True)\n    time.sleep(0.01)";
+const LINES: &str =
+    "import time\nfor _ in range(200):\n    print(time.time(), flush=True)\n    time.sleep(0.01)";
 /// How often the log is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 

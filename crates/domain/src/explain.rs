@@ -148,7 +148,9 @@ impl Parked {
     fn words(&self) -> String {
         let Self { context_id, running, limit, ahead } = self;
         let Some(limit) = limit else {
-            return format!("parked by a limit of context {context_id} that is gone; it is about to be queued");
+            return format!(
+                "parked by a limit of context {context_id} that is gone; it is about to be queued"
+            );
         };
         let least = if ahead.is_least { "at least " } else { "" };
         format!(
@@ -244,7 +246,9 @@ mod tests {
                     }),
                     ..of(JobStatus::Dispatched)
                 },
-                &["parked: context me runs 8 of 8 jobs at once, and 41 of its jobs are parked before this one"],
+                &[
+                    "parked: context me runs 8 of 8 jobs at once, and 41 of its jobs are parked before this one",
+                ],
             ),
             (of(JobStatus::Dispatched), &["it is on its way from its queue to a runner"]),
             (

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use hero_domain::{
-    Ahead, AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job, JobId,
-    JobStatus, KeyInfo, NewJob, Overlap, Priority, Runner, RunnerId, RunnerState, Schedule, ScheduleId,
-    Scope, ScriptType, Timestamp,
+    Ahead, AuditEntry, CatchUp, Circle, CircleKey, CircleLimits, CreatedKey, ErrorKind, Explanation, Job,
+    JobId, JobStatus, KeyInfo, NewJob, Overlap, Priority, Runner, RunnerId, RunnerState, Schedule,
+    ScheduleId, Scope, ScriptType, Timestamp,
 };
 use serde::Serialize;
 

@@ -146,7 +146,11 @@ impl Metrics {
             messages_sent: counter(names::MESSAGES_SENT, "{message}", "Jobs put into a queue"),
             process_duration: seconds(names::PROCESS_DURATION, "How long a runner worked on a job"),
             queue_depth: gauge(names::QUEUE_DEPTH, "{job}", "Jobs that wait in a queue"),
-            jobs_parked: gauge(names::JOBS_PARKED, "{job}", "Jobs beyond the limit of their context, outside of the queues"),
+            jobs_parked: gauge(
+                names::JOBS_PARKED,
+                "{job}",
+                "Jobs beyond the limit of their context, outside of the queues",
+            ),
             runner_busy: up_down(names::RUNNER_BUSY, "{job}", "Jobs that a runner works on now"),
             runner_slots: gauge(names::RUNNER_SLOTS, "{job}", "Jobs that a runner can work on at once"),
             nodes: gauge(names::NODES, "{node}", "Nodes that an explorer knows, by their state"),

@@ -55,7 +55,10 @@ mod tests {
             let example = Circle {
                 public_key: key("ab"),
                 members: vec![key("cd"), key("ef")],
-                limits: CircleLimits { max_timeout_s: created_at.map(|_| 60), max_running: created_at.map(|_| 8) },
+                limits: CircleLimits {
+                    max_timeout_s: created_at.map(|_| 60),
+                    max_running: created_at.map(|_| 8),
+                },
                 is_configured: created_at.is_none(),
                 created_at,
             };

@@ -117,7 +117,9 @@ impl Remains {
             Ending::Interrupted(interrupt) => run.attempt().outcome_of(interrupt, Some(self.stdout)),
             Ending::OutputTooLarge => limits.too_large(None),
             Ending::OutOfMemory(most) => failed(
-                format!("the script and what it started used more than {most} bytes of memory (sandbox.max_memory_bytes)"),
+                format!(
+                    "the script and what it started used more than {most} bytes of memory (sandbox.max_memory_bytes)"
+                ),
                 self.stdout,
             ),
             Ending::DirTooLarge(most) => failed(
@@ -252,10 +254,12 @@ pub(crate) async fn attend(
     leader.kill();
     // The group's number is not free before its leader is reaped, so the status is fetched after the kill.
     let ending = match (leader.reap().await, watched) {
-        (Ok(status), None) => match policy.max_job_memory().filter(|_| !status.success() && is_out_of_memory(home)) {
-            Some(most) => Ending::OutOfMemory(most),
-            None => Ending::Exited(status),
-        },
+        (Ok(status), None) => {
+            match policy.max_job_memory().filter(|_| !status.success() && is_out_of_memory(home)) {
+                Some(most) => Ending::OutOfMemory(most),
+                None => Ending::Exited(status),
+            }
+        }
         (Ok(_), Some(ending)) => ending,
         (Err(error), _) => Ending::Unwatched(error),
     };

@@ -138,8 +138,7 @@ impl Service for Supervisor {
             .add_service(key_server(keys))
             .add_service(node_server(fleet))
             .descriptors(FILE_DESCRIPTOR_SET);
-        let config = config.upkeep;
-        let upkeep = Upkeep { store, gate, condition: redis, config, max_running_per_context };
+        let upkeep = Upkeep { store, gate, condition: redis, config: config.upkeep, max_running_per_context };
 
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.essential("node", face.serve(listener.address().clone(), shutdown.clone()));

@@ -100,7 +100,9 @@ impl Upkeep {
             let fitness = self.store.check().await?;
             if !was_fit {
                 // A Redis that is new, or has come back without its memory, does not know it.
-                self.store.limit_running(None, Some(self.max_running_per_context).filter(|most| *most > 0)).await?;
+                self.store
+                    .limit_running(None, Some(self.max_running_per_context).filter(|most| *most > 0))
+                    .await?;
             }
             Ok(fitness)
         };

@@ -309,8 +309,10 @@ impl<'a> Twin<'a> {
             Call::Limit { of_circle, most } => {
                 let context = of_circle.then(|| circle().to_string());
                 let context = context.as_deref();
-                let (model, redis) =
-                    (self.model.limit_running(context, *most).await, self.redis.limit_running(context, *most).await);
+                let (model, redis) = (
+                    self.model.limit_running(context, *most).await,
+                    self.redis.limit_running(context, *most).await,
+                );
                 same(call, model, redis);
             }
             Call::Advance { ms } => {

@@ -122,8 +122,14 @@ impl Sal {
         let policy =
             sandbox.policy(needs).map_err(|error| format!("its sandbox cannot be built: {error}"))?;
         let modules: Vec<_> = config.modules.iter().map(|module| module.as_str()).collect();
-        let shared =
-            Shared { program, modules: modules.join(","), network, path: config.path.clone(), policy, limits };
+        let shared = Shared {
+            program,
+            modules: modules.join(","),
+            network,
+            path: config.path.clone(),
+            policy,
+            limits,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }

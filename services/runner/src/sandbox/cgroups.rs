@@ -86,8 +86,10 @@ impl Cgroups {
         };
         trees.iter().for_each(|tree| remove_orphans(&tree.dir));
         // Only what has worked once is relied on.
-        let trees: Vec<Tree> =
-            trees.into_iter().filter(|tree| tree.make().and_then(|place| fs::remove_dir(place.dir)).is_ok()).collect();
+        let trees: Vec<Tree> = trees
+            .into_iter()
+            .filter(|tree| tree.make().and_then(|place| fs::remove_dir(place.dir)).is_ok())
+            .collect();
         (!trees.is_empty()).then(|| Arc::new(Self { trees, free: Mutex::default() }))
     }
 
@@ -212,7 +214,10 @@ fn unified(mounts: &str, own: &str, most: Most) -> Option<Tree> {
     Some(Tree {
         dir,
         limits: vec!["memory", "processes"],
-        required: vec![("memory.max", most.memory_bytes.to_string()), ("pids.max", most.processes.to_string())],
+        required: vec![
+            ("memory.max", most.memory_bytes.to_string()),
+            ("pids.max", most.processes.to_string()),
+        ],
         optional: vec![("memory.swap.max", "0".to_owned()), ("memory.oom.group", "1".to_owned())],
         kills: Some("memory.events"),
     })
@@ -286,7 +291,8 @@ fn mounted(mounts: &str, path: &str, is_it: impl Fn(&str, &str) -> bool) -> Opti
 fn remove_orphans(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let process =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
         let is_orphan = process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists());
         if is_orphan {
             // One that is not empty stays.

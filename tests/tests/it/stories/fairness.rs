@@ -44,12 +44,17 @@ async fn thousands_of_jobs_of_one_context_do_not_stand_before_the_one_of_another
     for _ in 0..3 {
         assert_eq!(client.call("run_job", json!(["print(1)", "Python"])).await, "1\n");
     }
-    let words = "parked: context greedy runs 2 of 2 jobs at once, and 4997 of its jobs are parked before this one";
-    until("the last one is parked", || async { reasons(&client, last).await.contains(words).then_some(()) }).await;
+    let words =
+        "parked: context greedy runs 2 of 2 jobs at once, and 4997 of its jobs are parked before this one";
+    until("the last one is parked", || async { reasons(&client, last).await.contains(words).then_some(()) })
+        .await;
     let metrics = format!("{}/metrics", cluster.supervisors[0].admin);
     until("the metric counts them", || async {
         let page = get(&metrics).await.expect("the admin port answers");
-        page.text.lines().any(|line| line.starts_with("hero_job_parked") && line.ends_with(" 4998")).then_some(())
+        page.text
+            .lines()
+            .any(|line| line.starts_with("hero_job_parked") && line.ends_with(" 4998"))
+            .then_some(())
     })
     .await;
     // One that ends lets the next one out.

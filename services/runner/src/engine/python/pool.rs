@@ -93,7 +93,9 @@ enum Order<'a> {
         /// Whether there is a descriptor with file rules; those of control groups come after it.
         rules: bool,
     },
-    Kill { kill: u64 },
+    Kill {
+        kill: u64,
+    },
 }
 
 /// What the server says.

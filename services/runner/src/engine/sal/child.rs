@@ -52,7 +52,8 @@ pub fn run_if_child() -> Option<ExitCode> {
         return Some(if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     };
     let has_network = arguments.next().is_some_and(|argument| argument == NETWORK);
-    let script = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(&modules, has_network));
+    let script =
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(&modules, has_network));
     let is_done = script.is_ok_and(|script| matches!(script.join(), Ok(Ok(true))));
     Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

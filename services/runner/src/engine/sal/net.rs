@@ -36,11 +36,15 @@ pub(super) fn register(engine: &mut Engine, has_network: bool) {
         .register_fn("tcp_check", move |host: &str, port: i64| allowed().map(|()| is_open(host, port)))
         .register_fn("http_check", move |url: &str| {
             allowed()?;
-            Ok::<_, Box<EvalAltResult>>(request(Method::HEAD, url).is_ok_and(|(status, _)| status.is_success()))
+            Ok::<_, Box<EvalAltResult>>(
+                request(Method::HEAD, url).is_ok_and(|(status, _)| status.is_success()),
+            )
         })
         .register_fn("http_status", move |url: &str| {
             allowed()?;
-            Ok::<_, Box<EvalAltResult>>(request(Method::HEAD, url).map_or(-1, |(status, _)| status.as_u16().into()))
+            Ok::<_, Box<EvalAltResult>>(
+                request(Method::HEAD, url).map_or(-1, |(status, _)| status.as_u16().into()),
+            )
         })
         .register_fn("http_get", move |url: &str| {
             allowed()?;
@@ -82,10 +86,12 @@ async fn send(method: Method, url: &str) -> Result<(StatusCode, Bytes), String> 
         .enable_http1()
         .build();
     let client = legacy::Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let request = Request::builder().method(method).uri(url).body(Empty::new()).map_err(|error| chain(&error))?;
+    let request =
+        Request::builder().method(method).uri(url).body(Empty::new()).map_err(|error| chain(&error))?;
     let answer = client.request(request).await.map_err(|error| chain(&error))?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(|error| chain(&*error))?;
+    let body =
+        Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(|error| chain(&*error))?;
     Ok((status, body.to_bytes()))
 }
 
