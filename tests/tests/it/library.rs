@@ -92,7 +92,7 @@ async fn the_client_knows_what_the_node_answers() {
     client.delete_schedule(schedule.id).await.expect("gone");
 
     let circle = format!("02{}", "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
-    let limits = CircleLimits { max_timeout_s: Some(60) };
+    let limits = CircleLimits { max_timeout_s: Some(60), max_running: Some(8) };
     assert_eq!(client.add_circle(&circle, &[], limits).await.expect("served").limits, limits);
     assert_eq!(client.list_circles().await.expect("one").len(), 1);
     let key = client.create_key("ci", Scope::User, Some(&circle)).await.expect("made");
