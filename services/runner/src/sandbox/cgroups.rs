@@ -100,7 +100,9 @@ impl Cgroups {
 
     /// A group that no other job has.
     pub(super) fn take(self: &Arc<Self>) -> io::Result<Group> {
-        let free = self.free.lock().pop();
+        let mut free = self.free.lock();
+        let clean = free.iter().position(|places| places.iter().all(Place::is_clean));
+        let free = clean.map(|at| free.swap_remove(at));
         let places = match free {
             Some(places) => places,
             None => self.trees.iter().map(Tree::make).collect::<io::Result<_>>()?,
@@ -169,6 +171,12 @@ impl Tree {
 }
 
 impl Place {
+    /// Whether nothing counts in it any more: what has ended does, until its parent has heard of it.
+    fn is_clean(&self) -> bool {
+        let count = fs::read_to_string(self.dir.join("pids.current"));
+        count.map_or(true, |count| count.trim() == "0")
+    }
+
     /// Kills what is in it; whether nothing is left.
     fn empty(&self) -> bool {
         for look in 0..LOOKS {
