@@ -109,13 +109,6 @@ impl StoredJobs {
         Ok(circle)
     }
 
-    /// Calls that bring new jobs do so too.
-    async fn enter_with_jobs(&self, caller: &Caller) -> Result<Option<Arc<Circle>>> {
-        let circle = self.enter(caller).await?;
-        self.gate.check_room()?;
-        Ok(circle)
-    }
-
     fn admit(&self, circle: Option<&Circle>, caller: &Caller, job: &mut NewJob) -> Result<()> {
         admit(&self.limits, circle, caller, job)
     }

@@ -104,11 +104,6 @@ enum Call {
         of_circle: bool,
         most: Option<u32>,
     },
-    /// How many jobs of a context run at once.
-    Limit {
-        of_circle: bool,
-        most: Option<u32>,
-    },
     Advance {
         ms: i64,
     },
