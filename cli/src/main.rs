@@ -24,6 +24,11 @@ use node::Node;
 use show::Show;
 
 fn main() -> ExitCode {
+    // The runner in `hero up` starts this program again for each SAL script.
+    hero_launcher::run_if_child().unwrap_or_else(command)
+}
+
+fn command() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -85,7 +85,8 @@ fn keys() -> mpsc::Receiver<Key> {
 
 fn draw(frame: &mut Frame<'_>, url: &str, stats: &Value, trouble: Option<&str>) {
     let lanes = stats["lanes"].as_array().map_or(0, Vec::len);
-    let tall = u16::try_from(lanes).unwrap_or(u16::MAX).saturating_add(3).clamp(4, 12);
+    // Beside the lanes stand four lines of runners and Redis.
+    let tall = u16::try_from(lanes).unwrap_or(u16::MAX).saturating_add(3).clamp(6, 12);
     let [head, counts, rates, middle, failures, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),

@@ -20,6 +20,12 @@ pub use layer::{Overrides, Value};
 pub use load::{Source, load, load_with, print};
 pub use secret::Secret;
 
+/// Whether somebody has set this variable, which a library reads by itself.
+#[must_use]
+pub fn is_in_environment(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -103,15 +103,18 @@ const SHAPES: &[(&str, &str)] = &[
         idempotency_key: string|null, retention: integer, status: JobStatus, error_kind: ErrorKind|null, \
         error: string|null, output: string|null, progress: Progress|null, result: any, attempt: integer, \
         runner_id: string|null, created_at: string, queued_at: string|null, started_at: string|null, \
-        finished_at: string|null, updated_at: string, traceparent: string|null",
+        finished_at: string|null, updated_at: string, traceparent: string|null, note: string|null",
     ),
     ("Progress", "fraction: number, text: string"),
     (
         "Explanation",
         "job_id: string, status: JobStatus, reasons: string[], pending: integer, prerequisites: string[], \
         not_before: string|null, ahead: Ahead|null, runners: Serving|null, runner_id: string|null, \
-        lease_until: string|null, attempt: integer, error_kind: ErrorKind|null",
+        lease_until: string|null, attempt: integer, error_kind: ErrorKind|null, parked: Parked|null, \
+        context_bytes: ContextBytes|null",
     ),
+    ("Parked", "context_id: string, running: integer, limit: integer|null, ahead: Ahead"),
+    ("ContextBytes", "bytes: integer, most: integer"),
     ("Ahead", "jobs: integer, at_least: boolean"),
     ("Serving", "serving: integer, draining: integer, slots: integer, busy: integer"),
     (
@@ -125,6 +128,7 @@ const SHAPES: &[(&str, &str)] = &[
     (
         "Runner",
         "id: string, script_types: ScriptType[], circles: string[], slots: integer, busy: integer, host: string, \
+        slots_by_type: object, not_offered: object, max_running_per_context: integer|null, \
         version: string, sandbox: string, started_at: string, last_seen_at: string, lease_until: string, \
         state: RunnerState",
     ),

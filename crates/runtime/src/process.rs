@@ -2,7 +2,6 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    env,
     fmt::Display,
     io::{self, Write as _},
     path::PathBuf,
@@ -93,7 +92,7 @@ fn healthcheck<S: Service>(config: &S::Config) -> u8 {
 fn serve<S: Service>(config: S::Config) -> u8 {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A person who has measured something else may say so by tokio's own variable.
-    if env::var_os("TOKIO_WORKER_THREADS").is_none() {
+    if !hero_config::is_in_environment("TOKIO_WORKER_THREADS") {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         runtime.worker_threads(if S::IS_ALONE { cores } else { (cores / 2).max(1) });
     }

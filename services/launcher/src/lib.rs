@@ -14,5 +14,6 @@ mod tenants;
 
 pub use config::LauncherConfig;
 pub use flags::LauncherFlags;
+pub use hero_runner::run_if_child;
 pub use node::Node;
 pub use redis_server::{Error as RedisServerError, Patience, RedisServer};

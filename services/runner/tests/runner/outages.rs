@@ -66,7 +66,17 @@ async fn a_runner_that_hears_nothing_of_its_queues_is_not_ready_then_not_alive_a
     node.ended(first).await;
     assert!(runner.cx.health.is_ready());
     // Its lease may still be renewed: only the queues are out of its reach.
-    let others = ["leases", "runner*", "q:inflight:*", "q:control:*", "events", "job:*", "jobs*", "meta:*"];
+    let others = [
+        "leases",
+        "limits:*",
+        "runner*",
+        "q:inflight:*",
+        "q:control:*",
+        "events",
+        "job:*",
+        "jobs*",
+        "meta:*",
+    ];
     let others: Vec<String> = others.iter().map(|keys| format!("~hero:{keys}")).collect();
     let rights: Vec<&str> = ["resetkeys"].into_iter().chain(others.iter().map(String::as_str)).collect();
     set_rights(&node, &rights);

@@ -87,12 +87,13 @@ impl Node {
         self.health.report().conditions["redis"].clone()
     }
 
-    /// Waits until a first call waits for a job: then events are read, by the only connection that blocks.
+    /// Waits until a first call waits for a job: then the ends of jobs are subscribed to.
     pub(crate) async fn is_waited_on(&self) {
         let mut connection = self.redis.connection().expect("a connection");
         until("a call waits for a job", || {
-            let info: String = redis::cmd("INFO").arg("clients").query(&mut connection).expect("info");
-            async move { info.contains("blocked_clients:1").then_some(()) }
+            let heard: (String, u64) =
+                redis::cmd("PUBSUB").arg("NUMSUB").arg("hero:ended").query(&mut connection).expect("a count");
+            async move { (heard.1 > 0).then_some(()) }
         })
         .await;
     }
