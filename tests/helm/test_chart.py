@@ -217,7 +217,8 @@ def test_the_bridge_the_explorer_and_the_relay_get_what_their_sections_say():
     supervisor, relay = "tcp://demo-hero-supervisor:8081", settings["msgbus-relay"]
     assert (relay["listen"], relay["grpc_listen"]) == ("tcp://0.0.0.0:8051", "tcp://0.0.0.0:8085")
     assert (relay["twin"], relay["key_type"]) == (7, "ed25519")
-    assert relay["rpc"] == {"supervisor": supervisor, "admin": [1], "user": [8, 9]}
+    channel = {"token": "file:/etc/hero/internal/token"}
+    assert relay["rpc"] == {"supervisor": supervisor, "admin": [1], "user": [8, 9], "channel": channel}
     bridge = settings["mycelium-bridge"]
     assert (bridge["mycelium_url"], bridge["topic"], bridge["supervisor"]) == ("http://10.0.0.9:8990", "hero.rpc", supervisor)
     assert settings["explorer"]["mycelium_bridge"] == "tcp://demo-hero-mycelium-bridge:8084"
