@@ -127,6 +127,8 @@ async fn a_supervisor_is_killed_while_a_job_runs() {
     let gateway = cluster.gateway(&listen.parse().unwrap()).await;
     gateway.ready().await;
     let client = Client::ws(&gateway.address("http")).await;
+    // The gateway is ready when the supervisor is there, which may reach Redis a moment later.
+    until("the supervisor answers", async || client.try_call("list_jobs", json!([])).await.ok()).await;
     let gate = tempfile::NamedTempFile::new().unwrap();
     let id = client.submit(while_there(gate.path())).await;
     started(&client, &id).await;

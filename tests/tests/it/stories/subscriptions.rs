@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Failure, Given, request},
-    cluster::{Cluster, PATIENCE, Shape},
+    cluster::{Cluster, PATIENCE, Shape, until},
     wallet::Wallet,
 };
 
@@ -194,7 +194,11 @@ async fn what_cannot_be_subscribed_to_is_refused_by_name() {
     let (first, _second) = (open(&ws, JOB, json!([id])).await, open(&ws, JOBS, json!([])).await);
     assert_eq!(refused(&ws, JOB, json!([id])).await.told().1, "TOO_MANY_REQUESTS");
     first.unsubscribe().await.unwrap();
-    open(&ws, JOB, json!([id])).await;
+    // The place is free once the end of the first has been taken up, which is not answered for.
+    let _third = until("a place is free", async || {
+        ws.subscribe::<Value, _>(JOB.0, Given(json!([id])), JOB.1).await.ok()
+    })
+    .await;
     let caller = Client::Ws(ws);
     for params in [json!([4_711]), json!({"subscription": 4_711}), json!(["none"])] {
         assert_eq!(caller.call("unsubscribe_job", params).await, false);
