@@ -41,7 +41,7 @@ pub(crate) async fn judge(shared: Arc<Shared>, shutdown: Shutdown) -> anyhow::Re
         }
         // One that is still on the shelf comes back with the next comparison, and is forgotten again.
         if let Err(error) = shared.shelf.forget(&forgotten).await {
-            tracing::warn!(%error, "nodes that were silent for very long stay on the shelf for now");
+            tracing::warn!(%error, "long silent nodes were not removed; the next look tries again");
         }
     }
 }
