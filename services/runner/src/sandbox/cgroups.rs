@@ -100,15 +100,19 @@ impl Cgroups {
 
     /// A group that no other job has.
     pub(super) fn take(self: &Arc<Self>) -> io::Result<Group> {
-        let mut free = self.free.lock();
-        let clean = free.iter().position(|places| places.iter().all(Place::is_clean));
-        let free = clean.map(|at| free.swap_remove(at));
-        let places = match free {
+        let places = match self.take_clean() {
             Some(places) => places,
             None => self.trees.iter().map(Tree::make).collect::<io::Result<_>>()?,
         };
         let kills_before = kills(&places);
         Ok(Group { places, kills_before, cgroups: Arc::clone(self) })
+    }
+
+    /// One that another job has left clean. A new one is made without the lock: that takes the kernel a while.
+    fn take_clean(&self) -> Option<Vec<Place>> {
+        let mut free = self.free.lock();
+        let clean = free.iter().position(|places| places.iter().all(Place::is_clean))?;
+        Some(free.swap_remove(clean))
     }
 }
 

@@ -57,7 +57,10 @@ impl Drop for Home {
         let remove = move || {
             // First, so that nothing is left that could write.
             drop(group);
-            if let Err(error) = remove(dir) {
+            if let Err(error) = remove(dir)
+                // Whoever removed the place of all jobs (a node's temporary folder, at its end) was quicker.
+                && error.kind() != io::ErrorKind::NotFound
+            {
                 tracing::warn!(%error, "the directory of a job is still there");
             }
             // Only now may another job be this user.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hero_domain::{ErrorKind, Job, JobStatus, NewJob, Progress, ScriptType::Sal};
 use hero_runner::{RunnerConfig, engine::sal::Module};
 use hero_store::JobStore;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::setup::Node;
 
@@ -58,6 +59,67 @@ async fn the_functions_of_sal_work_in_the_sandbox() {
         assert_eq!(job.output.as_deref(), Some(output), "{script}: {:?}", job.error);
     }
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_was_given_the_network_asks_what_is_there() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let answers = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = server.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match socket.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        // A look at the port only.
+                        Err(_) => return,
+                    }
+                }
+                let (status, body) = match head.starts_with(b"GET / ") || head.starts_with(b"HEAD / ") {
+                    true => ("200 OK", "hello"),
+                    false => ("404 Not Found", "gone"),
+                };
+                let body = if head.starts_with(b"HEAD") { "" } else { body };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+
+    let node = Node::start();
+    let runner = node
+        .runner(|config| {
+            with_sal(config);
+            config.sal.network = true;
+        })
+        .await;
+    let here = format!("http://127.0.0.1:{port}");
+    for (script, output) in [
+        (format!("tcp_check(\"127.0.0.1\", {port})"), "true"),
+        (format!("tcp_check(\"127.0.0.1\", {closed})"), "false"),
+        (format!("[http_check(\"{here}/\"), http_check(\"{here}/none\")]"), "[true,false]"),
+        (format!("[http_status(\"{here}/\"), http_status(\"{here}/none\")]"), "[200,404]"),
+        (format!("http_status(\"http://127.0.0.1:{closed}/\")"), "-1"),
+        (format!("http_get(\"{here}/\")"), "hello"),
+    ] {
+        let job = run(&node, &script).await;
+        assert_eq!(job.output.as_deref(), Some(output), "{script}: {:?}", job.error);
+    }
+    for (path, words) in
+        [(format!("{here}/none"), "404"), (format!("http://127.0.0.1:{closed}/"), "refused")]
+    {
+        let job = run(&node, &format!("http_get(\"{path}\")")).await;
+        assert_eq!(job.error_kind, Some(ErrorKind::ScriptFailed));
+        assert!(job.error.as_deref().is_some_and(|error| error.contains(words)), "{:?}", job.error);
+    }
+    runner.stop().await;
+    answers.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
