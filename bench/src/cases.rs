@@ -2,6 +2,7 @@
 //! backlog, and ends it before the next begins.
 
 mod bus;
+mod edge;
 mod end_to_end;
 mod enqueue;
 mod exchange;
@@ -59,6 +60,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     measure_floors(&mut bench, folder.path()).await?;
     if options.wants(Case::Idle) {
         idle::measure(&mut bench).await?;
+    }
+    if options.wants(Case::Edge) {
+        edge::measure(&mut bench).await?;
     }
     if options.wants(Case::Enqueue) {
         enqueue::measure(&mut bench).await?;

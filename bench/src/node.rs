@@ -25,6 +25,8 @@ use crate::{
 const START_TIME: Duration = Duration::from_secs(20);
 /// How long a queue may stand still before a measurement gives up.
 const STALL_TIME: Duration = Duration::from_secs(30);
+/// Connections that the gateway takes.
+pub(crate) const GATEWAY_CONNECTIONS: usize = 6_000;
 const RUNNER_ID: &str = "bench-runner";
 
 /// Where the service binaries are.
@@ -269,6 +271,7 @@ fn gateway_process(
     command
         .env("HERO_GATEWAY__LISTEN", format!("tcp://{address}"))
         .env("HERO_GATEWAY__SUPERVISOR", format!("tcp://{grpc}"))
+        .env("HERO_GATEWAY__LIMITS__MAX_CONNECTIONS", GATEWAY_CONNECTIONS.to_string())
         .env("HERO_GATEWAY__ADMIN__LISTEN", "tcp://127.0.0.1:0");
     Process::start("gateway", &mut command, folder)
 }

@@ -49,6 +49,8 @@ pub(crate) enum Case {
     Waiting,
     /// Resident memory and processor time of idle services.
     Idle,
+    /// What the gateway adds to a call, idle WebSockets, and connections that come and go.
+    Edge,
     /// An explorer with 10,000 nodes, and calls that it passes on.
     Explorer,
     /// Calls through the Mycelium bridge, before a made-up daemon.
@@ -113,6 +115,10 @@ pub(crate) struct Sizes {
     pub(crate) waiting_large: usize,
     pub(crate) exchanged: usize,
     pub(crate) idle_s: u64,
+    /// WebSockets on which nothing happens.
+    pub(crate) idle_sockets: usize,
+    /// Seconds for which connections come and go.
+    pub(crate) churn_s: u64,
     pub(crate) nodes: usize,
     pub(crate) nodes_s: u64,
     /// Requests over the bus, many at a time; one at a time; with a large payload.
@@ -142,6 +148,8 @@ impl Options {
                 waiting_large: 5_000,
                 exchanged: 2_000,
                 idle_s: 1,
+                idle_sockets: 100,
+                churn_s: 1,
                 nodes: 200,
                 nodes_s: 3,
                 bus: 400,
@@ -163,6 +171,8 @@ impl Options {
                 waiting_large: 1_000_000,
                 exchanged: 100_000,
                 idle_s: 10,
+                idle_sockets: 5_000,
+                churn_s: 30,
                 nodes: 10_000,
                 nodes_s: 300,
                 bus: 100_000,

@@ -26,14 +26,8 @@ impl Subscription {
     }
 
     /// The next message; none: the connection is lost.
-    pub async fn next(&mut self) -> Option<String> {
-        loop {
-            let message = self.messages.next().await?;
-            // What is no text is none of ours.
-            if let Ok(text) = message.get_payload() {
-                return Some(text);
-            }
-        }
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        Some(self.messages.next().await?.get_payload_bytes().to_vec())
     }
 
     /// Asks whether Redis is still there: a silent connection looks like one on which nothing happens.

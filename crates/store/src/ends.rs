@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hero_domain::JobId;
+use hero_domain::{Job, JobId};
 use hero_redis::{Subscription, pipe};
 use parking_lot::Mutex;
 use tokio::{
@@ -20,7 +20,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::{Result, Store, keys, record::status};
+use crate::{
+    Result, Store, keys,
+    record::{Record, status},
+};
 
 /// How often the watched jobs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -40,7 +43,7 @@ pub(crate) struct Ends {
 }
 
 struct Watched {
-    waiters: Vec<(u64, oneshot::Sender<()>)>,
+    waiters: Vec<(u64, oneshot::Sender<Option<Box<Job>>>)>,
     since: Instant,
     /// A look has found the job: when another one does not, it has been removed.
     was_seen: bool,
@@ -64,7 +67,7 @@ impl Ends {
         entry.waiters.push((waiter, sender));
         drop(watched);
         self.interest.notify_one();
-        Watch { id, waiter, ended: Some(ended), ends: Arc::clone(self) }
+        Watch { id, waiter, ended: Some(ended), job: None, ends: Arc::clone(self) }
     }
 
     /// Listens while somebody waits, for ever.
@@ -103,7 +106,7 @@ impl Ends {
         while wanted_at.elapsed() < REST_AFTER {
             tokio::select! {
                 message = ended.next() => match message {
-                    Some(ids) if self.wake_all(&ids) => wanted_at = Instant::now(),
+                    Some(ended) if self.wake_all(&ended) => wanted_at = Instant::now(),
                     Some(_) => {}
                     None => return ended.check().await.map_err(Into::into),
                 },
@@ -119,14 +122,22 @@ impl Ends {
         Ok(())
     }
 
-    /// Whether somebody was woken.
-    fn wake_all(&self, ids: &str) -> bool {
-        let mut watched = self.watched.lock();
-        let before = watched.len();
-        if before > 0 {
-            ids.split(' ').filter_map(|id| id.parse().ok()).for_each(|id| wake(watched.remove(&id)));
+    /// Takes up an announcement: the ids of jobs that have ended, and the record of one that ended alone after a line
+    /// feed. Whether somebody was woken.
+    fn wake_all(&self, ended: &[u8]) -> bool {
+        let mut parts = ended.splitn(2, |byte| *byte == b'\n');
+        let ids = parts.next().and_then(|ids| str::from_utf8(ids).ok()).unwrap_or_default();
+        let woken: Vec<(JobId, Watched)> = {
+            let mut watched = self.watched.lock();
+            let ids = ids.split(' ').filter_map(|id| id.parse().ok());
+            ids.filter_map(|id| watched.remove_entry(&id)).collect()
+        };
+        let has_woken = !woken.is_empty();
+        let record = parts.next();
+        for (id, watched) in woken {
+            wake(Some(watched), record.and_then(|record| job_of(id, record)).as_ref());
         }
-        watched.len() < before
+        has_woken
     }
 
     /// Wakes those whose job has ended.
@@ -147,7 +158,7 @@ impl Ends {
                     if is_there { status(status_text.as_deref()).is_ended() } else { entry.was_seen };
                 entry.was_seen |= is_there;
                 if is_over {
-                    wake(watched.remove(id));
+                    wake(watched.remove(id), None);
                 }
             }
         }
@@ -160,7 +171,8 @@ pub struct Watch {
     id: JobId,
     waiter: u64,
     /// None once it has ended.
-    ended: Option<oneshot::Receiver<()>>,
+    ended: Option<oneshot::Receiver<Option<Box<Job>>>>,
+    job: Option<Box<Job>>,
     ends: Arc<Ends>,
 }
 
@@ -174,11 +186,15 @@ impl Watch {
     /// Waits for the end of the job: true once it has ended (or is gone), false when `longest` is over.
     pub async fn ended(&mut self, longest: Duration) -> bool {
         let Some(ended) = &mut self.ended else { return true };
-        if tokio::time::timeout(longest, ended).await.is_err() {
-            return false;
-        }
+        let Ok(told) = tokio::time::timeout(longest, ended).await else { return false };
+        self.job = told.ok().flatten();
         self.ended = None;
         true
+    }
+
+    /// The job as it ended, when the announcement of the end has brought it: a small one that ended alone.
+    pub fn take_job(&mut self) -> Option<Job> {
+        self.job.take().map(|job| *job)
     }
 }
 
@@ -194,9 +210,20 @@ impl Drop for Watch {
     }
 }
 
-fn wake(watched: Option<Watched>) {
+fn wake(watched: Option<Watched>, job: Option<&Job>) {
     for (_, waiter) in watched.into_iter().flat_map(|watched| watched.waiters) {
         // A watch that was dropped in between needs no waking.
-        let _ = waiter.send(());
+        let _ = waiter.send(job.cloned().map(Box::new));
     }
+}
+
+/// The job in an announcement: a list of the names and values of its record. None where a look is due: it does not say
+/// all, or nothing that can be read.
+fn job_of(id: JobId, record: &[u8]) -> Option<Job> {
+    let fields: Vec<String> = serde_json::from_slice(record).ok()?;
+    let mut fields = fields.into_iter();
+    let pairs = std::iter::from_fn(|| Some((fields.next()?, fields.next()?.into_bytes())));
+    let record = Record::new(id, pairs.collect())?;
+    let job = if record.has_dependents() { None } else { record.into_job(Vec::new()).ok() };
+    job.filter(|job| job.status.is_ended())
 }

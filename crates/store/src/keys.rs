@@ -29,7 +29,8 @@ pub(crate) const RUNNERS: &str = "hero:runners";
 const RUNNER: &str = "hero:runner:";
 const STOPS: &str = ":stops";
 pub(crate) const EVENTS: &str = "hero:events";
-/// The channel on which the ids of jobs that have ended are published; no key.
+/// The channel on which the ids of jobs that have ended are published, and the record of one that ended alone after
+/// them; no key.
 pub(crate) const ENDED: &str = "hero:ended";
 /// Logs that are followed and have got new lines.
 pub(crate) const LOG_EVENTS: &str = "hero:events:logs";
@@ -85,6 +86,8 @@ pub(crate) const OUTAGE_MS: u64 = 3_000;
 pub const LONGEST_SWEEP_PAUSE_MS: u64 = OUTAGE_MS / 2;
 /// Bytes that a job is counted for beside its texts: a small one takes as many.
 const JOB_COSTS: u32 = 600;
+/// Bytes of a record that is published with its end.
+const RECORD_BYTES: u32 = 4_096;
 /// Seconds that a reply is kept for a caller that pops it.
 const REPLY_KEPT_S: u32 = 60;
 
@@ -145,6 +148,7 @@ pub(crate) fn as_lua() -> String {
         ("REPLY_KEPT", u64::from(REPLY_KEPT_S)),
         ("OUTAGE", OUTAGE_MS),
         ("JOB_COSTS", JOB_COSTS.into()),
+        ("RECORD_BYTES", RECORD_BYTES.into()),
         ("DEFAULT_RETENTION", limits.default_retention_s.into()),
         ("DEFAULT_TIMEOUT", limits.default_timeout_s.into()),
         ("DEFAULT_BACKOFF", limits.default_retry_backoff_ms),

@@ -14,12 +14,22 @@ end
 
 local ENDS = {finished = true, failed = true, deleted = true}
 
+-- A job that ended alone, when it is small and somebody listens: that spares whoever waits for it a look. Where many
+-- end together, looks are made together as well.
+local function with_record(id)
+  if call('PUBSUB', 'NUMSUB', ENDED)[2] == 0 then return id end
+  local fields, bytes = call('HGETALL', JOB .. id), 0
+  for i = 2, #fields, 2 do bytes = bytes + #fields[i] end
+  if #fields == 0 or bytes > RECORD_BYTES then return id end
+  return id .. '\n' .. cjson.encode(fields)
+end
+
 -- Events are kept for those that follow jobs. An end is published besides: whoever waits for one needs no other news,
 -- and is told without having asked.
 local function announce()
   for kind, ids in pairs(happened) do
     local all = table.concat(ids, ' ')
     call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'k', kind, 'ids', all)
-    if ENDS[kind] then call('PUBLISH', ENDED, all) end
+    if ENDS[kind] then call('PUBLISH', ENDED, #ids == 1 and with_record(ids[1]) or all) end
   end
 end
