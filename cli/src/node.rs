@@ -17,6 +17,8 @@ const LONGEST_CALL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A node.
 pub(crate) struct Node {
     client: Client,
+    /// The same over a transport that can be told things; none: there is no such way to it.
+    listener: Option<Client>,
 }
 
 impl Node {
@@ -27,6 +29,14 @@ impl Node {
             Error::Address(error) => Failure::Usage(error.to_string()),
             error => Failure::Usage(format!("{url} cannot be used as the url of a node: {error}")),
         };
+        let direct = |url: String| {
+            let builder = Client::builder(url);
+            match &key {
+                Some(key) => builder.secret(key.clone()).build(),
+                None => builder.build(),
+            }
+        };
+        let mut listener = None;
         let client = if url.starts_with("mycelium://") {
             let to = url
                 .parse()
@@ -37,13 +47,16 @@ impl Node {
                 None => builder.build(),
             }
         } else {
-            let builder = Client::builder(url.clone());
-            match key {
-                Some(key) => builder.secret(key).build(),
-                None => builder.build(),
-            }
+            // `http` becomes `ws`, `https` becomes `wss`; the others are both.
+            listener = direct(url.strip_prefix("http").map_or(url.clone(), |rest| format!("ws{rest}"))).ok();
+            direct(url.clone())
         };
-        Ok(Self { client: client.map_err(unusable)? })
+        Ok(Self { client: client.map_err(unusable)?, listener })
+    }
+
+    /// A way to be told things without asking again.
+    pub(crate) fn listener(&self) -> Option<&Client> {
+        self.listener.as_ref()
     }
 
     /// Where it is.

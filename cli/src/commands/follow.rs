@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hero_client::{Client, JobEvent, Subscription};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ use crate::{
 
 /// The pause between two looks at the log of a job that runs.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long the last lines may take when the job has ended.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// Looks at the log between two looks at how far the script says it is.
 const LOOKS_AT_PROGRESS: u32 = 5;
 /// Marks that a page of the log was cut.
@@ -64,9 +67,12 @@ pub(crate) async fn log(node: &Node, id: &str) -> Result<Value> {
     follow(node, id, show::write, |_| {}).await
 }
 
+/// Is told of each line where the node can tell; what it cannot is asked for again and again. In the end the whole log
+/// is looked at once more, so that nothing is missed.
 async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value)) -> Result<Value> {
     let mut shown = 0;
     let mut looks = 0_u32;
+    let mut job = None;
     let ended = async {
         loop {
             match node.call("wait_job", json!([id])).await {
@@ -77,12 +83,25 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
         }
     };
     tokio::pin!(ended);
+    if let Some(listener) = node.listener() {
+        let listening = listen(listener, id, &mut shown, &tell, &said);
+        tokio::pin!(listening);
+        tokio::select! {
+            () = &mut listening => {}
+            end = &mut ended => {
+                job = Some(end?);
+                let _ = tokio::time::timeout(LAST_LINES, listening).await;
+            }
+        }
+    }
     loop {
-        let job = tokio::select! {
-            biased;
-            job = &mut ended => Some(job?),
-            () = tokio::time::sleep(LOOK_AGAIN) => None,
-        };
+        if job.is_none() {
+            tokio::select! {
+                biased;
+                end = &mut ended => job = Some(end?),
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
         let logs = node.call("get_job_logs", json!([id])).await?;
         let logs = text(&logs, "logs").unwrap_or_default();
         let whole = logs.strip_suffix(CUT).unwrap_or(logs);
@@ -91,7 +110,7 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
             tell(new);
             shown = whole.len();
         }
-        if let Some(job) = job {
+        if let Some(job) = job.take() {
             return Ok(job);
         }
         looks = looks.wrapping_add(1);
@@ -99,6 +118,48 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
             said(&node.call("get_job", json!([id])).await?["progress"]);
         }
     }
+}
+
+/// Tells what comes into the log, until the job has ended or nothing more can be heard.
+async fn listen(
+    node: &Client,
+    id: &str,
+    shown: &mut usize,
+    tell: &impl Fn(&str),
+    said: &impl Fn(&Value),
+) {
+    let Ok(id) = id.parse() else { return };
+    let Ok(mut log) = node.subscribe_logs(id, None).await else { return };
+    let mut changes = node.subscribe_job(id, None).await.ok();
+    loop {
+        tokio::select! {
+            biased;
+            news = log.next() => {
+                let Some(Ok(news)) = news else { return };
+                let lines: String = news.lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
+                if !lines.is_empty() {
+                    tell(&lines);
+                    *shown += lines.len();
+                }
+                if news.ended.is_some() {
+                    return;
+                }
+            }
+            change = next_change(&mut changes) => {
+                change.more.get("progress").into_iter().for_each(said);
+            }
+        }
+    }
+}
+
+async fn next_change(changes: &mut Option<Subscription<JobEvent>>) -> JobEvent {
+    if let Some(feed) = changes
+        && let Some(Ok(change)) = feed.next().await
+    {
+        return change;
+    }
+    *changes = None;
+    std::future::pending().await
 }
 
 fn spinner(show: Show, id: &str) -> ProgressBar {
