@@ -136,9 +136,14 @@ impl Remains {
     }
 }
 
+/// The last line of what it said comes first, for lists show no more: of a traceback it is the exception.
 fn describe(status: ExitStatus, stderr_tail: &str) -> String {
     let tail = stderr_tail.trim_end();
-    if tail.is_empty() { format!("the script ended with {status}") } else { format!("{status}\n{tail}") }
+    match tail.rsplit_once('\n') {
+        None if tail.is_empty() => format!("the script ended with {status}"),
+        None => format!("{tail} ({status})"),
+        Some((_, last)) => format!("{last} ({status})\n{tail}"),
+    }
 }
 
 /// A command with the environment that every script gets.

@@ -106,7 +106,7 @@ async fn the_directory_of_a_job_goes_with_it() {
 async fn an_exception_is_told_with_the_scripts_own_lines() {
     let verdict = run("def f():\n    return 1 / 0\n\nprint('before')\nf()").await;
     let error = verdict.error(ErrorKind::ScriptFailed);
-    assert!(error.starts_with("exit status: 1\nTraceback"), "{error}");
+    assert!(error.starts_with("ZeroDivisionError: division by zero (exit status: 1)\nTraceback"), "{error}");
     assert!(error.contains("script.py\", line 5, in <module>"), "{error}");
     assert!(error.contains("script.py\", line 2, in f"), "{error}");
     assert!(
@@ -124,7 +124,7 @@ async fn an_exit_status_is_told() {
     let verdict = run("import sys; sys.exit(3)").await;
     assert_eq!(verdict.error(ErrorKind::ScriptFailed), "the script ended with exit status: 3");
     let verdict = run("import sys; sys.exit('out of paper')").await;
-    assert_eq!(verdict.error(ErrorKind::ScriptFailed), "exit status: 1\nout of paper");
+    assert_eq!(verdict.error(ErrorKind::ScriptFailed), "out of paper (exit status: 1)");
 }
 
 #[tokio::test]
