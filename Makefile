@@ -42,15 +42,15 @@ lint: $(BUF) ## check the format, clippy's advice, and the protos
 	$(BUF) lint proto
 
 bench: setup ## measure a job beside the floor of the same run, in an optimised build
-	$(CARGO) run --release -p hero-bench -- $(ARGS)
+	$(CARGO) build --release --workspace --bins
+	target/release/hero-bench $(ARGS)
 
 chaos: setup ## kill, freeze and restart parts of a node under load, and check what was promised (SECONDS=180 SEED= SEEDS=)
-	$(CARGO) build -p hero-gateway -p hero-supervisor -p hero-runner
+	$(CARGO) build --workspace --bins --test it --example chaos
 ifdef SEEDS
-	$(CARGO) build -p hero-tests --example chaos
 	tests/chaos_seeds.sh $(SECONDS) $(SEEDS)
 else
-	$(CARGO) run -p hero-tests --example chaos -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	target/debug/examples/chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 endif
 
 chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart, the alerts and the dashboards

@@ -52,9 +52,7 @@ fn wait_for_the_machine() -> anyhow::Result<File> {
 /// Measures what the options ask for.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let _alone = wait_for_the_machine()?;
-    let needs_no_service = |case: &Case| matches!(case, Case::Floors | Case::Exchange);
-    let needs_services = options.only.is_empty() || !options.only.iter().all(needs_no_service);
-    let binaries = Binaries::ready(options.services.as_deref(), needs_services)?;
+    let binaries = Binaries::of(options.services.as_deref())?;
     let mut bench = Bench { options, binaries, sizes: options.sizes(), report: Report::default() };
     let folder = tempfile::tempdir()?;
     measure_floors(&mut bench, folder.path()).await?;

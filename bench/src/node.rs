@@ -34,35 +34,11 @@ const RUNNER_ID: &str = "bench-runner";
 pub(crate) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// The given folder as it is; else the folder of the bench itself, after cargo has built into it.
-    pub(crate) fn ready(given: Option<&Path>, needed: bool) -> anyhow::Result<Self> {
-        if let Some(folder) = given {
-            return Ok(Self(folder.to_owned()));
-        }
+    /// Those of the given folder; else those beside the bench itself, where `make bench` has built them.
+    pub(crate) fn of(given: Option<&Path>) -> anyhow::Result<Self> {
         let bench = std::env::current_exe()?;
-        let folder = bench.parent().context("the bench lies in no folder")?.to_owned();
-        if !needed {
-            return Ok(Self(folder));
-        }
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet"]);
-        for package in [
-            "hero-supervisor",
-            "hero-gateway",
-            "hero-runner",
-            "hero-launcher",
-            "hero-explorer",
-            "hero-mycelium-bridge",
-            "hero-msgbus-relay",
-        ] {
-            cargo.args(["-p", package]);
-        }
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let status = cargo.status().context("cannot run cargo; name a folder of binaries with --services")?;
-        anyhow::ensure!(status.success(), "cargo could not build the services ({status})");
-        Ok(Self(folder))
+        let beside = bench.parent().context("the bench lies in no folder")?;
+        Ok(Self(given.unwrap_or(beside).to_owned()))
     }
 
     pub(crate) fn command(&self, name: &str) -> Command {

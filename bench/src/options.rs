@@ -71,7 +71,7 @@ pub(crate) struct Options {
     /// Also write everything as JSON to this file.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// The folder of the service binaries; they are taken as they are. Default: beside the bench, built first.
+    /// The folder of the service binaries. Default: that of the bench, where `make bench` builds them.
     #[arg(long)]
     pub(crate) services: Option<PathBuf>,
     /// Redis keeps an append-only file (everysec), as the launcher's own Redis does.

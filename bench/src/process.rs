@@ -40,7 +40,7 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {name} ({})", command.get_program().display()))?;
+            .with_context(|| format!("cannot start {name} ({}); `make bench` builds it", command.get_program().display()))?;
         Ok(Self { name, child })
     }
 

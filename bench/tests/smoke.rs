@@ -9,6 +9,8 @@ fn a_quick_run_measures_everything() {
     let run = Command::new(env!("CARGO_BIN_EXE_hero-bench"))
         .args(["--quick", "--json"])
         .arg(&json)
+        .arg("--services")
+        .arg(hero_testing::binaries())
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&run.stdout);

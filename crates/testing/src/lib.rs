@@ -1,6 +1,7 @@
 //! What tests need and no service does: a private Redis, the ports of a made-up node, a made-up overlay, and
 //! conditions to wait on.
 
+mod binaries;
 mod condition;
 mod fake;
 pub mod mycelium;
@@ -8,6 +9,7 @@ mod redis_server;
 mod sentinel;
 mod tls;
 
+pub use binaries::binaries;
 pub use condition::eventually;
 pub use fake::FakeNode;
 pub use redis_server::RedisServer;

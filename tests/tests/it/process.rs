@@ -1,12 +1,12 @@
 //! The real binaries, as processes of their own.
 
 use std::{
-    path::PathBuf,
-    process::{Command, ExitStatus, Stdio},
-    sync::{Arc, OnceLock},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use hero_testing::binaries;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
@@ -15,30 +15,6 @@ use tokio::{
 };
 
 use crate::cluster::PATIENCE;
-
-/// Where the binaries are; they are built first, which does nothing when they are fresh.
-fn binaries() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test knows where it is");
-        // target/<profile>/deps/it-<hash>
-        let folder = test.ancestors().nth(2).expect("a test is in deps").to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build
-            .args(["build", "--quiet", "--target-dir"])
-            .arg(folder.parent().expect("a profile is in target"));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        for name in ["explorer", "gateway", "launcher", "mycelium-bridge", "runner", "supervisor"] {
-            build.args(["-p", &format!("hero-{name}")]);
-        }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
-        assert!(built.success(), "the binaries cannot be built");
-        folder
-    })
-}
 
 /// A binary that runs. It is killed when the value is dropped.
 pub(crate) struct Process {

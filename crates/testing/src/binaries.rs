@@ -1,0 +1,32 @@
+//! The real binaries of this workspace, for tests that start them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The folder of every binary of this workspace, of the profile that the calling test was built in. They are built first,
+/// with the very features that `cargo test --workspace` selects: then what it has built is not built again.
+///
+/// # Panics
+/// When they cannot be built, or the caller is no test of this workspace.
+pub fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        // target/<profile>/deps/it-<hash>
+        let folder = test.ancestors().nth(2).expect("a test is in deps").to_owned();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build
+            .args(["build", "--quiet", "--workspace", "--bins", "--test", "it", "--target-dir"])
+            .arg(folder.parent().expect("a profile is in target"));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(built.success(), "the binaries cannot be built");
+        folder
+    })
+}
