@@ -4,7 +4,7 @@
 //! Redis has the truth (what is to be sent, and when again); a lane only orders what this process does about it.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -36,8 +36,8 @@ pub(crate) struct Outbox(Mutex<State>);
 #[derive(Default)]
 struct State {
     lanes: HashMap<i64, Lane>,
-    /// Everything that is in a lane or being sent.
-    owned: HashSet<(Kind, String)>,
+    /// Everything that is in a lane or being sent; whether another reply of the same id has come meanwhile.
+    owned: HashMap<(Kind, String), bool>,
 }
 
 #[derive(Default)]
@@ -78,8 +78,14 @@ impl Outbox {
     /// Puts a letter into its lane; true: the lane may run one more.
     fn put(&self, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>, most: usize) -> bool {
         let mut state = self.0.lock();
-        if !state.owned.insert((kind, id.to_owned())) {
-            return false;
+        match state.owned.entry((kind, id.to_owned())) {
+            Entry::Vacant(free) => {
+                free.insert(false);
+            }
+            Entry::Occupied(mut owned) => {
+                *owned.get_mut() = kind == Kind::Reply;
+                return false;
+            }
         }
         let lane = state.lanes.entry(dst).or_default();
         let record = record.filter(|it| lane.waiting.len() < KEPT && it.dat.len() <= KEPT_BYTES);
@@ -103,8 +109,21 @@ impl Outbox {
         None
     }
 
-    fn done(&self, letter: Letter) {
-        self.0.lock().owned.remove(&(letter.kind, letter.id));
+    /// A letter of a lane has been seen to. Another reply of its id may have been taken in after that, and before this:
+    /// it is looked for, or it would lie there until its lease is over.
+    fn done(&self, dst: i64, letter: Letter) {
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        let Entry::Occupied(mut owned) = state.owned.entry((letter.kind, letter.id.clone())) else { return };
+        match state.lanes.get_mut(&dst) {
+            Some(lane) if *owned.get() => {
+                *owned.get_mut() = false;
+                lane.waiting.push_back(Letter { record: None, ..letter });
+            }
+            _ => {
+                owned.remove();
+            }
+        }
     }
 }
 
@@ -124,7 +143,7 @@ async fn work(relay: Shared, dst: i64) {
             relay.send(dst, &letter).await;
             metrics().bus_in_flight.add(-1, &label);
         }
-        relay.outbox.done(letter);
+        relay.outbox.done(dst, letter);
     }
 }
 
@@ -279,4 +298,26 @@ fn reason_of(body: &[u8]) -> String {
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     words.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Outbox};
+
+    #[test]
+    fn a_second_reply_that_comes_while_the_first_is_on_its_way_is_seen_to_after_it() {
+        for (kind, is_seen_to) in [(Kind::Reply, true), (Kind::Request, false)] {
+            let outbox = Outbox::default();
+            assert!(outbox.put(2, kind, "2.1", None, 4));
+            let first = outbox.next(2).unwrap();
+            assert!(!outbox.put(2, kind, "2.1", None, 4));
+            outbox.done(2, first);
+            if is_seen_to {
+                let again = outbox.next(2).unwrap();
+                assert!(again.record.is_none(), "it is read anew");
+                outbox.done(2, again);
+            }
+            assert!(outbox.next(2).is_none() && outbox.is_idle());
+        }
+    }
 }
