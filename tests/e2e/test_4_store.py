@@ -9,8 +9,11 @@ from stack import PROJECT, RUNNING, call, compose, containers, docker, eventuall
 pytestmark = pytest.mark.usefixtures("up")
 
 
+OPERATOR = ("--user", "hero-operator", "--pass", "hero-operator", "--no-auth-warning")
+
+
 def redis(*command):
-    return docker("exec", containers("redis")[0], "redis-cli", *command)
+    return docker("exec", containers("redis")[0], "redis-cli", *OPERATOR, *command)
 
 
 def restoring(*command):

@@ -21,6 +21,8 @@ LABELS = SELECTOR | {
     "helm.sh/chart",
 }
 RENDERED = {case.stem: render(values_of(case)) for case in CASES}
+# Each has a user of its own in a bundled Redis.
+SERVICES_WITH_REDIS = ("supervisor", "runner", "explorer", "mycelium-bridge", "msgbus-relay")
 EVERY_CASE = pytest.mark.parametrize("case", RENDERED)
 
 
@@ -495,6 +497,25 @@ def test_the_bundled_redis_keeps_what_it_acknowledged():
     assert {"appendonly yes", "maxmemory-policy noeviction"} <= set(lines)
     (redis,) = of_kind(manifests, "StatefulSet")
     assert redis["spec"]["volumeClaimTemplates"][0]["metadata"]["name"] == "data"
+
+
+def test_each_service_is_a_user_of_its_own_in_the_bundled_redis():
+    manifests = manifests_of("default-values")
+    (secret,) = [found for found in of_kind(manifests, "Secret") if component(found) == "redis"]
+    kept = secret["stringData"]
+    users = {line.split()[1]: line for line in kept["auth.conf"].splitlines() if line.startswith("user ")}
+    assert set(users) == {f"hero-{service}" for service in SERVICES_WITH_REDIS}
+    for service in SERVICES_WITH_REDIS:
+        password = kept[f"password-{service}"]
+        assert len(password) == 40 and f" >{password} " in users[f"hero-{service}"]
+        assert kept[f"url-{service}"].startswith(f"redis://hero-{service}:{password}@")
+    assert kept["auth.conf"].splitlines()[0] == f"requirepass {kept['password']}"
+    for pod in of_kind(manifests, "Deployment"):
+        for volume in pod["spec"]["template"]["spec"]["volumes"]:
+            if volume["name"] == "redis":
+                (item,) = volume["secret"]["items"]
+                service = "runner" if component(pod).startswith("runner-") else component(pod)
+                assert item == {"key": f"url-{service}", "path": "url"}
 
 
 # --- refusals

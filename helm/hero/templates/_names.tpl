@@ -115,6 +115,14 @@ default
 {{- .Values.redis.existingSecret | default (printf "%s-redis" (include "hero.fullname" .)) -}}
 {{- end -}}
 
+{{/* The key of that secret for a service: a bundled Redis has a user for each. */}}
 {{- define "hero.redisSecretKey" -}}
-{{- ternary .Values.redis.existingSecretKey "url" (ne .Values.redis.existingSecret "") -}}
+{{- $redis := .ctx.Values.redis -}}
+{{- if $redis.existingSecret -}}
+{{- get $redis.existingSecretKeys .service | default $redis.existingSecretKey -}}
+{{- else if or $redis.url (eq .service "launcher") -}}
+url
+{{- else -}}
+{{- printf "url-%s" .service -}}
+{{- end -}}
 {{- end -}}

@@ -96,7 +96,7 @@ spec:
         secretName: {{ include "hero.redisSecret" .ctx }}
         defaultMode: 0440
         items:
-          - {key: {{ include "hero.redisSecretKey" .ctx }}, path: url}
+          - {key: {{ include "hero.redisSecretKey" (dict "ctx" .ctx "service" $facts.service) }}, path: url}
     {{- end }}
     {{- if and $facts.auth $root.auth.enabled }}
     - name: auth

@@ -1,4 +1,4 @@
-//! Redis with a user for each service (deploy/redis/users.acl): each has what it needs, and nothing of the others.
+//! Redis with a user for each service (helm/hero/files/users.acl): each has what it needs, and nothing of the others.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{client::Client, cluster::Member, wallet::Wallet};
 
 /// The shipped users, and one for the test itself.
 fn users() -> tempfile::NamedTempFile {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/redis/users.acl");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/hero/files/users.acl");
     let shipped = fs::read_to_string(shipped).expect("the users are shipped");
     let with_default = shipped.replace("user default off", "user default on nopass ~* &* +@all");
     assert_ne!(shipped, with_default);
@@ -78,13 +78,18 @@ async fn every_service_has_what_it_needs_of_redis_and_no_more() {
         ("hero-runner", "msgbus.system.local"),
         ("hero-supervisor", "explorer:nodes"),
         ("hero-explorer", "hero:jobs"),
-        ("hero-relay", "hero:jobs"),
-        ("hero-bridge", "hero:jobs"),
+        ("hero-msgbus-relay", "hero:jobs"),
+        ("hero-mycelium-bridge", "hero:jobs"),
     ] {
         let said = ask(&redis, user, redis::cmd("EXISTS").arg(key));
         assert!(said.to_uppercase().contains("NOPERM"), "{user} {key}: {said}");
     }
-    for user in ["hero-supervisor", "hero-runner", "hero-explorer", "hero-relay", "hero-bridge"] {
+    // Programs on the bus choose their return queues themselves.
+    let said = ask(&redis, "hero-msgbus-relay", redis::cmd("RPUSH").arg("return queue").arg("an answer"));
+    assert_eq!(said, "int(1)");
+    for user in
+        ["hero-supervisor", "hero-runner", "hero-explorer", "hero-msgbus-relay", "hero-mycelium-bridge"]
+    {
         for command in ["FLUSHALL", "SHUTDOWN", "BGSAVE", "KEYS"] {
             let said = ask(&redis, user, redis::cmd(command).arg("*"));
             assert!(said.to_uppercase().contains("NOPERM"), "{user} {command}: {said}");
