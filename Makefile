@@ -8,6 +8,7 @@ PROFILE ?= dev
 ARGS    ?=
 OUT     := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SECONDS ?= 180
+INPUTS  ?= 1000000
 SEED    ?=
 
 CARGO    ?= cargo
@@ -17,7 +18,7 @@ BUF      := $(shell command -v buf 2>/dev/null || echo $(TOOLS)/bin/buf)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || command -v sudo 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test ui browser fmt lint bench chaos chart images e2e attacks docker release setup
+.PHONY: help up test ui browser fmt lint bench chaos fuzz chart images e2e attacks docker release setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ ifdef SEEDS
 else
 	target/debug/examples/chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 endif
+
+fuzz: setup ## broken inputs at every door that strangers knock at (INPUTS=1000000 SEED=)
+	$(CARGO) build --release -p hero-tests --example fuzz
+	target/release/examples/fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 chart: $(TOOLS)/e2e/ready ## lint, render and check the Helm chart, the alerts and the dashboards
 	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider tests/helm tests/observability

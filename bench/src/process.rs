@@ -35,12 +35,10 @@ impl Process {
     /// Starts `command` with its output in `{folder}/{name}.log`.
     pub(crate) fn start(name: &'static str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
         let log = File::create(folder.join(format!("{name}.log")))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {name} ({}); `make bench` builds it", command.get_program().display()))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().with_context(|| {
+                format!("cannot start {name} ({}); `make bench` builds it", command.get_program().display())
+            })?;
         Ok(Self { name, child })
     }
 

@@ -121,13 +121,7 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
 }
 
 /// Tells what comes into the log, until the job has ended or nothing more can be heard.
-async fn listen(
-    node: &Client,
-    id: &str,
-    shown: &mut usize,
-    tell: &impl Fn(&str),
-    said: &impl Fn(&Value),
-) {
+async fn listen(node: &Client, id: &str, shown: &mut usize, tell: &impl Fn(&str), said: &impl Fn(&Value)) {
     let Ok(id) = id.parse() else { return };
     let Ok(mut log) = node.subscribe_logs(id, None).await else { return };
     let mut changes = node.subscribe_job(id, None).await.ok();

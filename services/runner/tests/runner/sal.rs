@@ -111,8 +111,7 @@ async fn a_script_that_was_given_the_network_asks_what_is_there() {
         let job = run(&node, &script).await;
         assert_eq!(job.output.as_deref(), Some(output), "{script}: {:?}", job.error);
     }
-    for (path, words) in
-        [(format!("{here}/none"), "404"), (format!("http://127.0.0.1:{closed}/"), "refused")]
+    for (path, words) in [(format!("{here}/none"), "404"), (format!("http://127.0.0.1:{closed}/"), "refused")]
     {
         let job = run(&node, &format!("http_get(\"{path}\")")).await;
         assert_eq!(job.error_kind, Some(ErrorKind::ScriptFailed));
