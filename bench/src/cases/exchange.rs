@@ -101,7 +101,7 @@ async fn take(node: &Node, store: &Store, session: &Session, steps: usize) -> an
         spent.wall += begin.elapsed();
         let used = node.redis.counters()?.since(&before);
         // A script's own time includes the commands that it calls.
-        spent.redis_us += used.get("evalsha").map_or(0.0, |(_, usec)| *usec as f64);
+        spent.redis_us += used.get("fcall").map_or(0.0, |(_, usec)| *usec as f64);
     }
     Ok(spent)
 }

@@ -69,22 +69,20 @@ impl Link {
         answer.map_err(|error| self.failed(error, &lent))
     }
 
-    /// Runs a script: `fill` adds the keys and arguments. A script that Redis does not know (it was
-    /// restarted, its cache flushed) is loaded, and called again.
+    /// Runs a call that [`Script::command`] has begun. A script that Redis does not know (it was restarted, its cache
+    /// flushed) is loaded, and called again.
     ///
     /// # Errors
     /// What the script or Redis said, or [`Error::Away`].
     pub async fn run<T: FromRedisValue>(&self, script: &Script, cmd: &Cmd) -> Result<T> {
         let mut lent = self.connection().await?;
         let calls = &mut lent.connection;
-        let answer = match cmd.query_async(calls).await {
-            Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                match script.load_cmd().exec_async(calls).await {
-                    Ok(()) => cmd.query_async(calls).await,
-                    Err(error) => Err(error),
-                }
-            }
-            answer => answer,
+        let answer = match run(script, cmd, calls).await {
+            Err((error, is_load)) => match script.by_hash(cmd, &error, is_load) {
+                Some(again) => run(script, &again, calls).await.map_err(|(error, _)| error),
+                None => Err(error),
+            },
+            Ok(answer) => Ok(answer),
         };
         answer.map_err(|error| self.failed(error, &lent))
     }
@@ -135,6 +133,21 @@ impl Link {
     fn error(&self, error: redis::RedisError) -> Error {
         Error::of(&self.0.address, error)
     }
+}
+
+/// Calls a script, and once more after it was loaded. A failure, and whether it is one of loading.
+async fn run<T: FromRedisValue>(
+    script: &Script,
+    cmd: &Cmd,
+    calls: &mut MultiplexedConnection,
+) -> std::result::Result<T, (redis::RedisError, bool)> {
+    let error = match cmd.query_async(calls).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    let Some(load) = script.load_after(&error) else { return Err((error, false)) };
+    load.exec_async(calls).await.map_err(|error| (error, true))?;
+    cmd.query_async(calls).await.map_err(|error| (error, false))
 }
 
 /// A dedicated connection for calls that block.

@@ -293,15 +293,42 @@ async fn a_redis_that_was_never_there_is_unavailable_and_named_without_password(
     assert!(matches!(error, Error::Unavailable { .. }));
 }
 
+/// How often Redis was asked for a command.
+fn calls(redis: &mut redis::Connection, command: &str) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query(redis).expect("commandstats");
+    let line = info.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap_or_default();
+    let calls = line.split_once("calls=").and_then(|(_, rest)| rest.split(',').next());
+    calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+}
+
 #[tokio::test]
-async fn a_flushed_script_cache_is_filled_again() {
+async fn scripts_are_functions_and_loaded_again_when_they_were_forgotten() {
     let server = RedisServer::start().expect("redis");
     let store = connect(&server);
     submit(&store, osis()).await;
     let mut redis = server.connection().expect("a connection");
-    redis::cmd("SCRIPT").arg("FLUSH").exec(&mut redis).expect("a flush");
+    redis::cmd("FUNCTION").arg("FLUSH").exec(&mut redis).expect("a flush");
     submit(&store, osis()).await;
     assert_eq!(store.clear(None).await.expect("a clear"), 2);
+    assert!(calls(&mut redis, "fcall") >= 5 && calls(&mut redis, "evalsha") == 0);
+}
+
+#[tokio::test]
+async fn a_redis_without_functions_runs_the_scripts_by_their_hash() {
+    let old = RedisServer::start_with(&["--rename-command", "FCALL", ""]).expect("redis");
+    // One whose rules let us load none.
+    let strict = RedisServer::start().expect("redis");
+    let mut redis = strict.connection().expect("a connection");
+    redis::cmd("ACL").arg(&["SETUSER", "default", "-function"]).exec(&mut redis).expect("a rule");
+    for server in [old, strict] {
+        let store = connect(&server);
+        submit(&store, osis()).await;
+        let mut redis = server.connection().expect("a connection");
+        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut redis).expect("a flush");
+        submit(&store, osis()).await;
+        assert_eq!(store.clear(None).await.expect("a clear"), 2);
+        assert!(calls(&mut redis, "evalsha") >= 3);
+    }
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn hurt_redis(node: &Node, fault: Fault, pause: Duration, table: &Table, l
     };
     let done = match fault {
         Fault::CutConnections => command(&["CLIENT", "KILL", "TYPE", "normal"]),
-        Fault::ForgetScripts => command(&["SCRIPT", "FLUSH"]),
+        Fault::ForgetScripts => command(&["FUNCTION", "FLUSH"]),
         Fault::Freeze => {
             let frozen = redis.freeze();
             tokio::time::sleep(pause).await;

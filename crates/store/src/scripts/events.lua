@@ -5,7 +5,7 @@ local function write_even_when_full()
 end
 
 -- What happened in this call, one event a kind, announced at its end.
-local happened = {}
+local happened
 
 local function note(kind, id)
   local ids = happened[kind]

@@ -22,7 +22,8 @@ local function forget(id, context, marks, entry, idempotency_key)
 end
 
 -- Ended jobs that one call lets go of.
-local evictions = 100
+local MOST_EVICTED = 100
+local evictions
 
 -- Lets go of the jobs of a context that ended first, until it has room for so many more bytes. Answers whether it
 -- has, or will have: what is beyond the bound of one call is let go of by the next.

@@ -10,8 +10,9 @@
 --   c it counts against the limit of its context    k it is parked because of that limit
 
 -- Dependents that one call settles; what is beyond goes to the worklist of the sweep.
-local budget = 100
-local pushes = {}
+local MOST_SETTLED = 100
+local budget
+local pushes
 
 -- An outside producer may have written anything into a field.
 local function number(text, default)

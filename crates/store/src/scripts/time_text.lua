@@ -15,4 +15,4 @@ local function time_text(ms)
     yoe + era * 400 + (month <= 2 and 1 or 0), month, doy - floor((153 * mp + 2) / 5) + 1,
     floor(rest / 3600), floor(rest / 60) % 60, rest % 60, ms - s * 1000)
 end
-local NOW_TEXT = time_text(NOW)
+local NOW_TEXT

@@ -61,7 +61,7 @@ async fn a_redis_that_forgot_the_scripts_gets_them_again() {
     let server = RedisServer::start().unwrap();
     let store = connect(&server);
     store.create(&[osis()], true).await.unwrap();
-    redis::cmd("SCRIPT").arg("FLUSH").exec(&mut server.connection().unwrap()).unwrap();
+    redis::cmd("FUNCTION").arg("FLUSH").exec(&mut server.connection().unwrap()).unwrap();
     store.create(&[osis()], true).await.unwrap();
     assert_eq!(store.list(&Default::default()).await.unwrap().ids.len(), 2);
 }

@@ -11,7 +11,7 @@ use crate::node::{Node, caller, job, submit};
 fn script_calls(node: &Node) -> u64 {
     let mut connection = node.redis.connection().unwrap();
     let info: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).unwrap();
-    let line = info.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("cmdstat_fcall:")).unwrap_or_default();
     let calls = line.split_once("calls=").and_then(|(_, rest)| rest.split(',').next());
     calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
 }

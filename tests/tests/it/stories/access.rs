@@ -72,6 +72,10 @@ async fn every_service_has_what_it_needs_of_redis_and_no_more() {
     client.call("create_key", json!(["ci", "user"])).await;
     client.call("clear_all_jobs", json!([])).await;
 
+    // What the supervisor calls is what the supervisor has loaded.
+    let said =
+        ask(&redis, "hero-runner", redis::cmd("FUNCTION").arg(&["LOAD", "REPLACE", "#!lua name=mine\n"]));
+    assert!(said.to_uppercase().contains("NOPERM"), "{said}");
     for (user, key) in [
         ("hero-runner", "hero:auth:keys"),
         ("hero-runner", "hero:circles"),

@@ -73,7 +73,7 @@ async fn connections_are_cut_and_scripts_forgotten_under_load() {
     let load = Load::start(&rotation(&cluster), 8);
     for round in 0..20 {
         go_on(&load, 20).await;
-        let mut hurt = redis::cmd(if round % 2 == 0 { "CLIENT" } else { "SCRIPT" });
+        let mut hurt = redis::cmd(if round % 2 == 0 { "CLIENT" } else { "FUNCTION" });
         if round % 2 == 0 {
             hurt.arg("KILL").arg("TYPE").arg("normal")
         } else {
