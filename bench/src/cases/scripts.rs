@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use hero_client::Client;
 use hero_domain::{NewJob, ScriptType};
 use hero_store::JobStore as _;
 
@@ -21,8 +22,7 @@ const V: &str = "fn main() {\n\tprintln(40 + 2)\n}\n";
 /// A line with the time at which it was written, every few milliseconds.
 const LINES: &str =
     "import time\nfor _ in range(200):\n    print(time.time(), flush=True)\n    time.sleep(0.01)";
-/// How often the log is asked for.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LINES_WRITTEN: usize = 200;
 
 pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let fresh = fresh_interpreter(bench.sizes.python)?.checked("python3 -c pass")?.percentile_ms(0.5);
@@ -75,24 +75,25 @@ async fn measure_kind(
     Ok(())
 }
 
-/// From the time that a script has written into a line to the line's being read.
+/// From the time that a script has written into a line to the line's having come to somebody who follows its log over a
+/// WebSocket.
 async fn follow(node: &Node) -> anyhow::Result<Latencies> {
-    let store = node.store()?;
-    let created = store.create(&[NewJob::new(ScriptType::Python, LINES)], true).await?;
+    let client = Client::builder(format!("ws://{}", node.gateway)).build()?;
+    let created = node.store()?.create(&[NewJob::new(ScriptType::Python, LINES)], true).await?;
     let id = created.first().context("the store created nothing")?.id;
+    let mut log = client.subscribe_logs(id, None).await?;
     let mut seen = Latencies::default();
-    loop {
-        let is_over = store.status(id, None).await?.is_ended();
-        let page = store.read_log(id, None, None, 1 << 20).await?;
+    while let Some(news) = log.next().await {
+        let news = news?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        for line in &page.lines[seen.count()..] {
+        for line in &news.lines {
             let written = Duration::try_from_secs_f64(line.text.trim().parse()?)?;
             seen.add(now.saturating_sub(written));
         }
-        if is_over {
-            anyhow::ensure!(seen.count() > 0, "the job has logged nothing");
-            return Ok(seen);
+        if news.ended.is_some() {
+            break;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
+    anyhow::ensure!(seen.count() == LINES_WRITTEN, "{} of {LINES_WRITTEN} lines came", seen.count());
+    Ok(seen)
 }
