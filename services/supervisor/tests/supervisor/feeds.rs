@@ -59,3 +59,32 @@ async fn a_feed_ends_with_the_right_to_read_it() {
     assert!(tokio::time::timeout(Duration::from_secs(5), feed.next()).await.unwrap().is_none());
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_subscriber_that_reads_nothing_is_told_what_it_has_missed() {
+    /// More than waits for a reader anywhere on its way.
+    const BATCHES: usize = 20;
+    /// More than are kept.
+    const EVENTS: usize = 2_500;
+    let node = Node::start().await;
+    let jobs = node.jobs();
+    let mut feed = jobs.watch(&caller(), Watched::Jobs(JobFilter::default()), None).await.unwrap();
+    let mut wordy = job("1");
+    wordy.caller_id = "c".repeat(200);
+    for _ in 0..BATCHES {
+        jobs.submit(&caller(), vec![wordy.clone(); 1_000]).await.unwrap();
+    }
+    let single = futures::stream::iter(0..EVENTS).map(|_| jobs.create(&caller(), job("1")));
+    single.buffer_unordered(32).for_each(async |created| drop(created.unwrap())).await;
+    let mut seen = 0;
+    let error = loop {
+        match within(feed.next()).await.expect("it is told") {
+            Ok(_) => seen += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason(), Reason::SubscriptionLagged, "{error}");
+    assert!((1..BATCHES * 1_000).contains(&seen), "{seen}");
+    assert!(within(feed.next()).await.is_none());
+    node.stop().await;
+}
