@@ -25,13 +25,13 @@ async def main(server, private):
         assert await call("authenticate", pubkey, signature, nonce), "not a member"
         print(await call("whoami"))
         script = 'for n in 1..4 { print("line " + n); } 40 + 2'
-        job, seen, status = await call("submit_job", {"script": script, "script_type": "OSIS"}), 0, None
-        while status not in ("Finished", "Error"):
-            status = await call("get_job_status", job)
-            logs = (await call("get_job_logs", job))["logs"] or ""
-            print(logs[seen:], end="")
-            seen = len(logs)
-            await asyncio.sleep(0.1)
+        job, ended = await call("submit_job", {"script": script, "script_type": "OSIS"}), None
+        await call("subscribe_logs", job)
+        while not ended:
+            news = json.loads(await ws.recv())["params"]["result"]
+            for line in news["lines"]:
+                print(line["text"])
+            ended = news["ended"]
         print(await call("get_job_output", job))
 
 
