@@ -45,7 +45,7 @@ impl Relay {
     fn spawn(id: i64, port: u16, redis: &RedisServer, folder: &TempDir) -> Child {
         let table = format!("file:{}", folder.path().join("twins").display());
         let (twin, listen) = (id.to_string(), format!("127.0.0.1:{port}"));
-        Command::new(env!("CARGO_BIN_EXE_msgbusd"))
+        Command::new(env!("CARGO_BIN_EXE_msgbus-relay"))
             .args(["--substrate", &table, "--key-type", "ed25519", "--twin", &twin, "--listen", &listen])
             .args(["--redis", &redis.url(), "--grpc-listen", "tcp://127.0.0.1:0", "--log-level", "error"])
             .env("HERO_MSGBUS_RELAY__MNEMONICS", seed(id))

@@ -199,7 +199,7 @@ async fn an_address_that_does_not_answer_any_more_is_looked_up_again() {
 
 /// What a relay says that is told to look its twin up there, and ends when it cannot.
 fn relay(redis: &RedisServer, url: &str, ca: Option<&Path>, port: u16) -> Command {
-    let mut relay = Command::new(env!("CARGO_BIN_EXE_msgbusd"));
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_msgbus-relay"));
     relay.args(["--substrate", url, "--key-type", "ed25519", "--redis", &redis.url()]);
     relay.args(["--listen", &format!("127.0.0.1:{port}"), "--grpc-listen", "tcp://127.0.0.1:0"]);
     relay.env("HERO_MSGBUS_RELAY__MNEMONICS", seed(7));

@@ -25,7 +25,7 @@ async fn the_line_of_the_unit_starts_a_relay() {
     let words: Vec<&str> = line.split(' ').collect();
     assert!(words[0] == "msgbusd" && !line.contains("/etc/hero"), "{line}");
     // What its EnvironmentFile may say.
-    let mut relay = tokio::process::Command::new(env!("CARGO_BIN_EXE_msgbusd"))
+    let mut relay = tokio::process::Command::new(env!("CARGO_BIN_EXE_msgbus-relay"))
         .args(&words[1..])
         .env("HERO_MSGBUS_RELAY__REDIS__URL", redis.url())
         .env("HERO_MSGBUS_RELAY__LISTEN", format!("tcp://127.0.0.1:{port}"))
