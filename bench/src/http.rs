@@ -32,6 +32,10 @@ impl HttpConnection {
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))?;
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();
@@ -39,6 +43,13 @@ impl HttpConnection {
         anyhow::ensure!(status.is_success(), "status {status}: {}", String::from_utf8_lossy(&body));
         Ok(body)
     }
+}
+
+/// One page, or what is on it.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
+    let mut connection = HttpConnection::open(address).await?;
+    let request = Request::get(path).header(header::HOST, &connection.host).body(Full::default())?;
+    connection.send(request).await
 }
 
 /// Sends every request over `in_flight` connections, and returns when all are answered.

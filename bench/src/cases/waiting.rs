@@ -13,6 +13,7 @@ use super::{
     run_job::over_ws,
 };
 use crate::{
+    http,
     load::{Call, Load},
     node::{Node, Staff},
     report::Target,
@@ -24,6 +25,12 @@ const UNSERVED: &str = "V";
 const LONGER_SCRIPT: usize = 200;
 /// Looks at the overview.
 const LOOKS: usize = 200;
+/// An open overview looks so often, as `overview.js` says.
+const LOOK_EVERY_US: f64 = 2e6;
+/// Of one processor.
+const PAGE_PERCENT: f64 = 1.0;
+/// Points of the chart on it.
+const POINTS: usize = 150;
 /// What the launcher sets for its own Redis.
 const PACKED_BYTES: usize = 1_024;
 
@@ -98,12 +105,23 @@ async fn beside(bench: &mut Bench<'_>, node: &Node, waiting: usize) -> anyhow::R
 async fn overview(bench: &mut Bench<'_>, node: &Node, name: &str) -> anyhow::Result<()> {
     const STATS: &str = r#"{"jsonrpc":"2.0","id":0,"method":"stats"}"#;
     let mut ws = node.ws().await?;
+    let line = vec!["123.4"; POINTS].join(",");
+    let chart = format!("/ui/chart.svg?seconds={}&in={line}&out={line}", 2 * POINTS);
     let mut times = Vec::with_capacity(LOOKS);
+    let before = node.usage()?;
     for _ in 0..LOOKS {
         let started = Instant::now();
         ws.call(STATS.to_owned()).await?;
         times.push(started.elapsed());
+        http::get(node.gateway, &chart).await?;
     }
+    let used: u64 = node
+        .usage()?
+        .iter()
+        .map(|(process, usage)| usage.cpu_us - before.get(process).map_or(0, |usage| usage.cpu_us))
+        .sum();
+    let percent = used as f64 / LOOKS as f64 / LOOK_EVERY_US * 100.0;
+    bench.report.add(format!("{name}.page.cpu"), percent, "%", Some(Target::AtMost(PAGE_PERCENT)), None);
     times.sort_unstable();
     let p99 = times[LOOKS * 99 / 100].as_secs_f64() * 1e3;
     bench.report.add(format!("{name}.stats.p99"), p99, "ms", Some(Target::AtMost(50.0)), None);

@@ -172,6 +172,8 @@ impl JobStatus {
 pub struct NewJob {
     /// The caller's own UUID; none: one is minted.
     pub id: Option<JobId>,
+    /// It was minted by this process just now, for this one call: nothing can have it, so nobody has to look.
+    pub is_id_minted: bool,
     /// Who asks.
     pub caller_id: String,
     /// Where it belongs.
@@ -212,6 +214,7 @@ impl NewJob {
         let defaults = JobLimits::default();
         Self {
             id: None,
+            is_id_minted: false,
             caller_id: DEFAULT_CALLER.to_owned(),
             context_id: DEFAULT_CONTEXT.to_owned(),
             circle: None,

@@ -24,9 +24,14 @@ fn is_alike(a: &NewJob, b: &NewJob) -> bool {
         && a.traceparent == b.traceparent
 }
 
+/// Whether its id is one that somebody else may have used.
+fn has_own_id(job: &NewJob) -> bool {
+    job.id.is_some() && !job.is_id_minted
+}
+
 /// Whether there is nothing to check about a job: a minted id, no key, no prerequisites, no time.
 fn is_plain(job: &NewJob) -> bool {
-    job.id.is_none() && job.idempotency_key.is_none() && job.prerequisites.is_empty() && job.run_at.is_none()
+    !has_own_id(job) && job.idempotency_key.is_none() && job.prerequisites.is_empty() && job.run_at.is_none()
 }
 
 /// What the hashes of alike jobs have in common.
@@ -92,7 +97,7 @@ fn write_extra(call: &mut Cmd, job: &NewJob, shared_marks: &str) {
     if !marks.is_empty() {
         fields.push(("marks", marks + shared_marks));
     }
-    call.arg("1").arg(if job.id.is_some() { "1" } else { "" });
+    call.arg("1").arg(if has_own_id(job) { "1" } else { "" });
     call.arg(job.idempotency_key.as_deref().unwrap_or_default()).arg(due);
     call.arg(if job.circle.is_some() { "1" } else { "" }).arg(job.prerequisites.len());
     for prerequisite in &job.prerequisites {

@@ -91,6 +91,7 @@ pub(crate) fn new_job(job: pb::NewJob) -> Result<NewJob> {
     let defaults = NewJob::new(script_type(job.script_type, "script_type")?, job.script);
     Ok(NewJob {
         id: job.id.map(|id| job_id(&id, "id")).transpose()?,
+        is_id_minted: false,
         caller_id: job.caller_id,
         context_id: job.context_id,
         timeout_s: job.timeout_s.unwrap_or(defaults.timeout_s),

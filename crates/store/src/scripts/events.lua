@@ -1,7 +1,9 @@
 -- Redis with its memory used up refuses the writes of a script that has not begun to write. This one changes
--- nothing and is allowed: after it, what frees memory, or keeps running jobs alive, is allowed too.
+-- nothing and is allowed: after it, what frees memory, or keeps running jobs alive, is allowed too. A function of
+-- Redis is registered as one that may write.
+local IS_FUNCTION = redis.register_function ~= nil
 local function write_even_when_full()
-  call('PERSIST', EVENTS)
+  if not IS_FUNCTION then call('PERSIST', EVENTS) end
 end
 
 -- What happened in this call, one event a kind, announced at its end.

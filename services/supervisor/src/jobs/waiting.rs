@@ -18,6 +18,7 @@ impl StoredJobs {
     ) -> Result<Job> {
         let _place = self.waiters.enter()?;
         let until = Instant::now() + self.wait.bound(wait, job.timeout_s, &self.limits);
+        job.is_id_minted = job.id.is_none();
         let id = *job.id.get_or_insert_with(JobId::mint);
         let mut watch = self.waits.watch(id);
         let created = self.submit_one(job).await?;
