@@ -74,7 +74,7 @@ async fn a_subscriber_that_reads_nothing_is_told_what_it_has_missed() {
     for _ in 0..BATCHES {
         jobs.submit(&caller(), vec![wordy.clone(); 1_000]).await.unwrap();
     }
-    let single = futures::stream::iter(0..EVENTS).map(|_| jobs.create(&caller(), job("1")));
+    let single = futures::stream::iter(0..EVENTS).map(async |_| jobs.create(&caller(), job("1")).await);
     single.buffer_unordered(32).for_each(async |created| drop(created.unwrap())).await;
     let mut seen = 0;
     let error = loop {
