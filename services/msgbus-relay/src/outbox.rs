@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// Messages of a lane whose text is kept in memory; those behind them are read again when their turn comes.
-const KEPT: usize = 256;
+const KEPT: usize = 64;
 /// Bytes of a text that is kept.
-const KEPT_BYTES: usize = 64 << 10;
+const KEPT_BYTES: usize = 256 << 10;
 
 /// What is being sent, by destination.
 #[derive(Default)]
