@@ -264,6 +264,15 @@ mod tests {
         assert_eq!(Message::from_json(vector().to_json().as_bytes()).unwrap(), vector());
     }
 
+    proptest! {
+        #[test]
+        fn texts_are_escaped_as_the_old_encoder_does(text in "[a-c<>&\u{2028}\u{2029}\u{20ac}\"\\\\]{0,12}") {
+            let json = Message { dat: text.clone(), ..Message::default() }.to_json();
+            prop_assert!(!json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']), "{json}");
+            prop_assert_eq!(Message::from_json(json.as_bytes()).unwrap().dat, text);
+        }
+    }
+
     #[test]
     fn decodes_leniently() {
         let text =
