@@ -58,6 +58,7 @@ async fn a_created_job_keeps_every_field<F: Fixture>(w: World<F>) {
     let first = w.create_one(of_context(circle().as_str())).await;
     let new = NewJob {
         id: Some(JobId::mint()),
+        is_id_minted: false,
         caller_id: "mia".to_owned(),
         context_id: circle().as_str().to_owned(),
         circle: Some(circle()),
@@ -79,6 +80,7 @@ async fn a_created_job_keeps_every_field<F: Fixture>(w: World<F>) {
     let job = w.job(id).await;
     let kept = NewJob {
         id: Some(job.id),
+        is_id_minted: false,
         caller_id: job.caller_id,
         context_id: job.context_id,
         circle: job.circle,

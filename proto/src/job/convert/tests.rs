@@ -56,7 +56,7 @@ prop_compose! {
         (idempotency_key, traceparent) in (option::of(text()), option::of(text())),
     ) -> NewJob {
         NewJob {
-            id, caller_id, context_id, circle: None, script, script_type, timeout_s, prerequisites, retries,
+            id, is_id_minted: false, caller_id, context_id, circle: None, script, script_type, timeout_s, prerequisites, retries,
             retry_backoff_ms, max_deliveries, priority, run_at, env_vars, idempotency_key, retention_s, traceparent,
         }
     }
