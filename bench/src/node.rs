@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -284,9 +284,9 @@ fn runner_process(
     Process::start("runner", &mut command, folder)
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago, and that nobody gets who asks for any port.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(([127, 0, 0, 1], hero_testing::free_port()?).into())
 }
 
 fn tails(folder: &Path) -> String {
