@@ -17,8 +17,7 @@ pub fn binaries() -> &'static Path {
         let test = std::env::current_exe().expect("a test knows where it is");
         // target/<profile>/deps/it-<hash>
         let folder = test.ancestors().nth(2).expect("a test is in deps").to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
+        let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--workspace", "--bins", "--test", "it", "--target-dir"])
             .arg(folder.parent().expect("a profile is in target"));

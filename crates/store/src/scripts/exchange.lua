@@ -168,7 +168,7 @@ end
 
 -- Jobs from the lists, in order; answers whether all were found empty.
 local function claim_queued(first, lists, want)
-  if call('EXISTS', unpack(ARGV, first, first + lists - 1)) == 0 then return true end
+  if #started < want and call('EXISTS', unpack(ARGV, first, first + lists - 1)) == 0 then return true end
   local list, looks = 0, 0
   while #started < want and looks < 1000 do
     if list == lists then return true end

@@ -43,7 +43,7 @@ pub(super) fn register(engine: &mut Engine, has_network: bool) {
         .register_fn("http_status", move |url: &str| {
             allowed()?;
             Ok::<_, Box<EvalAltResult>>(
-                request(Method::HEAD, url).map_or(-1, |(status, _)| status.as_u16().into()),
+                request(Method::HEAD, url).map_or(-1_i64, |(status, _)| status.as_u16().into()),
             )
         })
         .register_fn("http_get", move |url: &str| {
