@@ -92,6 +92,9 @@ pub(crate) struct Options {
     /// Jobs that the runner runs at once.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) slots: Option<u32>,
+    /// A `mycelium` binary: two real daemons are measured too.
+    #[arg(long)]
+    pub(crate) mycelium: Option<PathBuf>,
     /// Leave the services' logs and Redis' data in this folder.
     #[arg(long)]
     pub(crate) keep: Option<PathBuf>,
