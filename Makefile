@@ -31,7 +31,7 @@ test: setup ## set up what is missing, and run every test
 	$(CARGO) test --workspace
 
 ui: setup browser $(TOOLS)/ui/ready ## the dashboard in a real browser (HERO_UI_PICTURES=docs/ui makes the pictures anew)
-	$(CARGO) build -p hero-cli
+	$(CARGO) build --workspace --bins --test it
 	$(TOOLS)/ui/bin/python -m pytest -q -p no:cacheprovider $(ARGS) tests/ui
 
 fmt: ## format the code
