@@ -44,7 +44,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let overlay = FakeOverlay::new();
     let (here, there) = (overlay.daemon().await?, overlay.daemon().await?);
     let folder = Folder::new(bench.options, "overlay-bridge")?;
-    let bridge = start(bench, &node, &folder, here.pk(), &there.url())?;
+    let bridge = start(bench, &node, &folder, &here.pk(), &there.url())?;
     let to: Destination = there.pk().parse()?;
     let over = Client::over_mycelium(here.url(), to).build()?;
     let direct = Client::builder(format!("http://{}", node.gateway)).build()?;
