@@ -61,6 +61,15 @@ pub struct CallError {
 }
 
 impl CallError {
+    /// What a node says to whoever brings no secret that it knows, where the transport keeps its words.
+    pub(crate) fn unauthenticated() -> Self {
+        Self {
+            code: -32030,
+            message: "the node does not know this secret; check it, or ask for a new one".to_owned(),
+            data: serde_json::json!({ "reason": Reason::AuthenticationRequired.as_str() }),
+        }
+    }
+
     /// Why, by its stable name; none: a reason of JSON-RPC's own, or one that this version does not know.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {

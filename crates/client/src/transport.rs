@@ -154,6 +154,7 @@ pub(crate) fn failure(error: RpcError, method: &str, address: &str) -> Error {
         RpcError::Transport(error) if is_no_answer(&*error) => {
             Error::Malformed { method: method.to_owned(), why: "it is no JSON-RPC".to_owned() }
         }
+        RpcError::Transport(error) if is_unauthenticated(&*error) => CallError::unauthenticated().into(),
         RpcError::Transport(error) => unreachable(in_full(&*error)),
         error => unreachable(in_full(&error)),
     }
@@ -163,6 +164,12 @@ pub(crate) fn failure(error: RpcError, method: &str, address: &str) -> Error {
 fn is_no_answer(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     use jsonrpsee::{core::http_helpers::HttpError, http_client::transport::Error};
     matches!(error.downcast_ref(), Some(Error::Http(HttpError::Malformed)))
+}
+
+/// Whether the node does not take the secret, which over HTTP it says by a status.
+fn is_unauthenticated(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    use jsonrpsee::http_client::transport::Error;
+    matches!(error.downcast_ref(), Some(Error::Rejected { status_code: 401 }))
 }
 
 /// An error with its causes.
