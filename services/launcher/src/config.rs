@@ -280,9 +280,9 @@ impl LauncherConfig {
     }
 
     /// What the runner runs, for people.
-    pub(crate) fn runner_in_words(&self) -> String {
-        let types = self.runner.script_types.iter();
-        let words: Vec<String> = types
+    pub(crate) fn runner_in_words(&self, offered: &[ScriptType]) -> String {
+        let words: Vec<String> = offered
+            .iter()
             .map(|script_type| format!("{script_type} ({} at once)", self.runner.slots(*script_type)))
             .collect();
         words.join(", ")

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use hero_auth::SealKey;
 use hero_config::{Overrides, Secret};
+use hero_domain::ScriptType;
 use hero_explorer::Explorer;
 use hero_gateway::Gateway;
 use hero_msgbus_relay::MsgbusRelay;
@@ -106,7 +107,7 @@ impl Service for Node {
             drain: config.drain,
             condition: cx.health.condition("circles"),
         };
-        let banner = banner(&config, cx, &gateway.addresses(), &url, redis.is_some());
+        let banner = banner(&config, cx, &gateway.addresses(), &runner.offers(), &url, redis.is_some());
         let health = cx.health.clone();
         Ok(Self {
             begun,
@@ -307,6 +308,7 @@ fn banner(
     config: &LauncherConfig,
     cx: &Context,
     public: &Addresses,
+    offered: &[ScriptType],
     url: &RedisUrl,
     is_private: bool,
 ) -> Banner {
@@ -321,7 +323,7 @@ fn banner(
             true => format!("{url}, private; jobs survive a restart"),
             false => url.to_string(),
         },
-        runner: config.runner_in_words(),
+        runner: config.runner_in_words(offered),
         auth: match (needs_secret, config.insecure_no_auth) {
             (true, _) if config.secrets.is_empty() => {
                 "every call needs an API key, or a login to a circle".to_owned()

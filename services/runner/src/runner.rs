@@ -48,6 +48,14 @@ pub struct Runner {
     work: Condition,
 }
 
+impl Runner {
+    /// The types that it offers: those that were asked for, as far as this machine has what they need.
+    #[must_use]
+    pub fn offers(&self) -> Vec<ScriptType> {
+        self.engines.iter().map(|(script_type, _)| script_type).collect()
+    }
+}
+
 impl Service for Runner {
     const NAME: &'static str = "runner";
     const ABOUT: &'static str = "Claims jobs and executes their scripts";
