@@ -151,6 +151,10 @@ impl Seal {
             return None;
         }
         let (body, seal) = text.split_at(text.rfind(separator)? + separator.len_utf8());
+        // In one spelling only: what is changed in any letter is another text.
+        if seal.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return None;
+        }
         let mut brought = [0; SEAL_BYTES];
         hex::decode_to_slice(seal, &mut brought).ok()?;
         // In constant time.
@@ -194,6 +198,16 @@ mod tests {
 
     fn token(seal: &Seal) -> String {
         seal.token(&circle(), &PublicKey::parse(KEY).unwrap(), NOW + 3_600)
+    }
+
+    #[test]
+    fn a_seal_in_capitals_is_none() {
+        let seal = Seal::new(SealKey::mint());
+        for text in [nonce(&seal), token(&seal)] {
+            let at = text.rfind([' ', '.']).unwrap();
+            let capitals = text[..at].to_owned() + &text[at..].to_uppercase();
+            assert!(seal.open_nonce(&capitals, NOW).is_none() && seal.open_token(&capitals, NOW).is_none());
+        }
     }
 
     #[test]

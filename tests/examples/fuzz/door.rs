@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, ensure};
 use hero_gateway::{Gateway, GatewayConfig};
 use hero_proto::{
-    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, runner_server, schedule_server,
+    FILE_DESCRIPTOR_SET, circle_server, job_server, key_server, node_server, runner_server, schedule_server,
 };
 use hero_runtime::{
     Address, Context, DrainConfig, GrpcConfig, Health, Listener, Service as _, Shutdown, ShutdownTrigger,
@@ -43,6 +43,7 @@ impl Door {
             .add_service(key_server(ports.clone()))
             .add_service(schedule_server(ports.clone()))
             .add_service(circle_server(ports.clone()))
+            .add_service(node_server(ports.clone()))
             .descriptors(FILE_DESCRIPTOR_SET);
         tokio::spawn(server.serve(listener, shutdown));
         let mut config =
