@@ -13,6 +13,7 @@ sys.path.append(str(ROOT / "tests" / "helm"))
 from chart import CASES, of_kind, render, values_of  # noqa: E402
 
 SECRETS = {"redis/url": "redis://:secret@redis:6379/0", "msgbus/mnemonics": "0x" + "07" * 32}
+SECRETS["internal/token"] = "token-of-the-services"
 SECRETS |= {f"auth/{scope}": f"{scope}-secret-of-some-length" for scope in ("admin", "user", "register")}
 
 

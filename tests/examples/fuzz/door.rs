@@ -81,7 +81,7 @@ async fn knock(address: SocketAddr, inputs: Inputs, count: u64, part: u64) -> an
         let input = inputs.next(&mut choices);
         let request = match inputs.kind() {
             Kind::Body => request("POST", b"/", &input),
-            Kind::Path if input.len() % 2 == 0 => request("GET", &input, b""),
+            Kind::Path if input.len().is_multiple_of(2) => request("GET", &input, b""),
             Kind::Path => request("POST", &input, br#"{"jsonrpc":"2.0","id":1,"method":"whoami"}"#),
         };
         let stream = match &mut connection {
