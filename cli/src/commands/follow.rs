@@ -57,20 +57,31 @@ async fn submit_script(node: &Node, job: Value) -> Result<String> {
 async fn stay(node: &Node, show: Show, id: &str) -> Result {
     let spinner = spinner(show, id);
     let tell = |lines: &str| spinner.suspend(|| show::write(lines));
-    let job = follow(node, id, tell, |progress| tell_progress(&spinner, progress)).await;
+    let followed = follow(node, id, tell, |progress| tell_progress(&spinner, progress)).await;
     spinner.finish_and_clear();
-    tell_end(show, &job?)
+    let (mut job, printed) = followed?;
+    // What a script prints is its output; it has been seen line by line.
+    if !printed.is_empty() && text(&job, "output") == Some(&printed) && !show.json {
+        job["output"] = Value::Null;
+    }
+    tell_end(show, &job)
 }
 
 /// Shows a job's log until it has ended.
 pub(crate) async fn log(node: &Node, id: &str) -> Result<Value> {
-    follow(node, id, show::write, |_| {}).await
+    follow(node, id, show::write, |_| {}).await.map(|(job, _)| job)
 }
 
 /// Is told of each line where the node can tell; what it cannot is asked for again and again. In the end the whole log
-/// is looked at once more, so that nothing is missed.
-async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value)) -> Result<Value> {
+/// is looked at once more, so that nothing is missed. The ended job, and what its script was heard to print.
+async fn follow(
+    node: &Node,
+    id: &str,
+    tell: impl Fn(&str),
+    said: impl Fn(&Value),
+) -> Result<(Value, String)> {
     let mut shown = 0;
+    let mut printed = String::new();
     let mut looks = 0_u32;
     let mut job = None;
     let ended = async {
@@ -84,7 +95,7 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
     };
     tokio::pin!(ended);
     if let Some(listener) = node.listener() {
-        let listening = listen(listener, id, &mut shown, &tell, &said);
+        let listening = listen(listener, id, (&mut shown, &mut printed), &tell, &said);
         tokio::pin!(listening);
         tokio::select! {
             () = &mut listening => {}
@@ -105,13 +116,12 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
         let logs = node.call("get_job_logs", json!([id])).await?;
         let logs = text(&logs, "logs").unwrap_or_default();
         let whole = logs.strip_suffix(CUT).unwrap_or(logs);
-        // What Python prints is its output, told at the end; here it would be told twice.
         if let Some(new) = whole.get(shown..).filter(|new| !new.is_empty()) {
             tell(new);
             shown = whole.len();
         }
         if let Some(job) = job.take() {
-            return Ok(job);
+            return Ok((job, printed));
         }
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(LOOKS_AT_PROGRESS) {
@@ -121,7 +131,13 @@ async fn follow(node: &Node, id: &str, tell: impl Fn(&str), said: impl Fn(&Value
 }
 
 /// Tells what comes into the log, until the job has ended or nothing more can be heard.
-async fn listen(node: &Client, id: &str, shown: &mut usize, tell: &impl Fn(&str), said: &impl Fn(&Value)) {
+async fn listen(
+    node: &Client,
+    id: &str,
+    (shown, printed): (&mut usize, &mut String),
+    tell: &impl Fn(&str),
+    said: &impl Fn(&Value),
+) {
     let Ok(id) = id.parse() else { return };
     let Ok(mut log) = node.subscribe_logs(id, None).await else { return };
     let mut changes = node.subscribe_job(id, None).await.ok();
@@ -134,6 +150,9 @@ async fn listen(node: &Client, id: &str, shown: &mut usize, tell: &impl Fn(&str)
                 if !lines.is_empty() {
                     tell(&lines);
                     *shown += lines.len();
+                    for line in news.lines.iter().filter(|line| line.stream == "stdout") {
+                        printed.extend([line.text.as_str(), "\n"]);
+                    }
                 }
                 if news.ended.is_some() {
                     return;
