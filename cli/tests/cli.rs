@@ -96,7 +96,7 @@ fn a_script_is_run_shown_listed_explained_and_removed() {
     let hello = person.script("hello.py", "import os\nprint('hello', os.environ['WHO'])");
     assert_eq!(person.out(&["run", &sum]), "adding\n42\n");
     assert!(person.out(&["run", "--quiet", &sum]) == "42\n");
-    assert!(person.out(&["run", &hello, "-e", "WHO=you"]).ends_with("hello you\n"));
+    assert_eq!(person.out(&["run", &hello, "-e", "WHO=you"]), "hello you\n", "its output is what it printed");
 
     let id = person.out(&["submit", &sum]).trim().to_owned();
     assert_eq!(person.out(&["wait", &id]), "42\n");
