@@ -19,7 +19,7 @@ COPY --from=python /usr /usr
 @pytest.fixture(scope="module", name="suite")
 def the_suite(tmp_path_factory):
     """The program of the suite, and an image to run it in."""
-    built = stack.run("cargo", "test", "-p", "hero-tests", "--test", "it", "--no-run", "--message-format=json", timeout=3600)
+    built = stack.run("cargo", "test", "--workspace", "--test", "it", "--no-run", "--message-format=json", timeout=3600)
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     is_suite = lambda message: message.get("executable") and message["target"]["name"] == "it"
     (program,) = [message["executable"] for message in messages if is_suite(message)]
