@@ -21,7 +21,7 @@ def the_suite(tmp_path_factory):
     """The program of the suite, and an image to run it in."""
     built = stack.run("cargo", "test", "--workspace", "--test", "it", "--no-run", "--message-format=json", timeout=3600)
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
-    is_suite = lambda message: message.get("executable") and message["target"]["name"] == "it"
+    is_suite = lambda message: message.get("executable") and message["target"]["src_path"].endswith("tests/tests/it/main.rs")
     (program,) = [message["executable"] for message in messages if is_suite(message)]
     with stack.Daemon():
         stack.run("deploy/docker/local-base.sh", timeout=1800)
