@@ -48,7 +48,7 @@ scripts! {
     delete, ALWAYS, ["delete"];
     log_append, NEW, ["log_append"];
     follow, NEW, ["follow"];
-    say, NEW, ["say"];
+    say, ALWAYS, ["say"];
     exchange, ALWAYS, ["session", "exchange"];
     sign_in, ALWAYS, ["sign_in"];
     sign_out, ALWAYS, ["session", "sign_out"];
