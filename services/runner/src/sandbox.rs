@@ -298,12 +298,12 @@ impl Policy {
         shared.layers.cgroup.contains(&"memory").then_some(shared.config.max_memory_bytes)
     }
 
-    /// The limits that a server sets for each of its children; the others it has itself.
-    pub(crate) fn limits_of_children(&self, processor_time: Duration) -> Vec<(&'static str, u64)> {
+    /// The limits that a server sets for each of its children, by their numbers; the others it has itself.
+    pub(crate) fn limits_of_children(&self, processor_time: Duration) -> Vec<(u32, u64)> {
         if self.mode() == Mode::None {
             return Vec::new();
         }
-        vec![("NPROC", self.max_processes()), ("CPU", processor_time.as_secs() + 1)]
+        vec![(libc::RLIMIT_NPROC, self.max_processes()), (libc::RLIMIT_CPU, processor_time.as_secs() + 1)]
     }
 
     /// The bytes that a job's directory may take; none: nobody looks.

@@ -164,6 +164,7 @@ impl Shared {
             path: self.path.clone(),
             preload: config.preload.clone(),
             policy,
+            slots: config.slots,
         };
         let (is_settled, settled) = oneshot::channel();
         let keeper = tokio::spawn(pool::keep(recipe, self.warm.clone(), is_settled));

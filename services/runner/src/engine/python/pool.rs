@@ -1,19 +1,20 @@
 //! The warm interpreter: a process in the sandbox that forks a child for each job, so that a job costs a fork and
-//! not the start of an interpreter.
+//! not the start of an interpreter. A few children are there before their jobs are, so that a job does not wait for
+//! the fork either.
 //!
-//! The runner hands it a job's directory, limits and descriptors over a socket, and hears how the child ended.
-//! While there is no warm interpreter (it died, or cannot fork), jobs are run without; a new one is started.
+//! There are two sockets. Whoever of the children reads an order from the one runs that job: the order has its
+//! directory, limits and descriptors. Over the other the runner says which job is to be killed, and hears how each
+//! has ended. While there is no warm interpreter (it died), jobs are run without; a new one is started.
 
 use std::{
     collections::HashMap,
-    future::Future,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{
         Arc,
@@ -29,7 +30,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader, Interest},
     net::UnixDatagram,
     process::{Child, Command},
     sync::oneshot,
@@ -42,8 +43,11 @@ use crate::{
     sandbox::{Home, Policy},
 };
 
-/// The server's number for its end of the socket.
+/// The server's numbers for its ends of the sockets.
 const CONTROL: i32 = 3;
+const ORDERS: i32 = 4;
+/// At most so many children wait for jobs. Each has a megabyte or two of its own.
+const MOST_READY: usize = 4;
 /// An interpreter that is not ready within this time is given up.
 const READY: Duration = Duration::from_secs(20);
 /// A killed job ends within this time, or the whole interpreter is killed.
@@ -60,6 +64,8 @@ pub(super) struct Recipe {
     pub(super) path: String,
     pub(super) preload: Vec<String>,
     pub(super) policy: Policy,
+    /// How many scripts may run at once; 0: any number.
+    pub(super) slots: usize,
 }
 
 /// The warm interpreter, when there is one.
@@ -70,32 +76,32 @@ pub(super) struct Warm {
 
 /// The runner's side of a warm interpreter.
 struct Server {
-    /// A socket that keeps messages apart and says when the other side is gone.
+    /// Sockets that keep messages apart and say when the other side is gone.
     control: UnixDatagram,
+    orders: UnixDatagram,
     /// Who waits for the end of which job.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Ended>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<ExitStatus>>>,
     next: AtomicU64,
     /// Told to end the whole interpreter.
     doom: tokio::sync::Notify,
 }
 
-type Ended = io::Result<ExitStatus>;
+/// What a child is told. The descriptors come with it: output, error output, messages, the job, the file rules if
+/// there are any, and the doors of control groups.
+#[derive(Serialize)]
+struct Order<'a> {
+    start: u64,
+    home: &'a Path,
+    user: Option<u32>,
+    /// Numbers of the kernel, and the most of each.
+    limits: Vec<(u32, u64)>,
+    rules: bool,
+}
 
 /// What the server is told.
 #[derive(Serialize)]
-#[serde(untagged)]
-enum Order<'a> {
-    Start {
-        start: u64,
-        home: &'a std::path::Path,
-        user: Option<u32>,
-        limits: Vec<(&'static str, u64)>,
-        /// Whether there is a descriptor with file rules; those of control groups come after it.
-        rules: bool,
-    },
-    Kill {
-        kill: u64,
-    },
+struct Kill {
+    kill: u64,
 }
 
 /// What the server says.
@@ -103,7 +109,6 @@ enum Order<'a> {
 #[serde(untagged)]
 enum Said {
     Ended { ended: u64, status: i32 },
-    Failed { failed: u64, error: String },
     Ready { ready: bool },
 }
 
@@ -144,24 +149,25 @@ pub(super) async fn keep(recipe: Recipe, warm: Warm, is_settled: oneshot::Sender
 
 async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
     let home = recipe.policy.home()?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    rustix::io::ioctl_fionbio(&theirs, false)?;
+    let (control, their_control) = sockets()?;
+    let (orders, their_orders) = sockets()?;
     let of_children = recipe.policy.of_children()?;
     let setup = serde_json::json!({
         "filter": hex(&of_children.filter()),
         "kept": of_children.kept(),
         "capset": libc::SYS_capset,
-        "path": recipe.path,
         "preload": recipe.preload,
+        "ready": if recipe.slots == 0 { MOST_READY } else { recipe.slots.min(MOST_READY) },
     });
     let mut command = Command::new(&recipe.interpreter);
-    command.args(["-B", "-u", "-c", &recipe.program, &setup.to_string()]).env_clear().env("LANG", "C.UTF-8");
+    command.args(["-B", "-u", "-c", &recipe.program, &setup.to_string()]).env_clear();
+    // What a function of a library is called is found once, and not by each child anew.
+    command.env("PATH", &recipe.path).env("LANG", "C.UTF-8").env("LD_BIND_NOW", "1");
     command.current_dir(home.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.kill_on_drop(true);
-    recipe.policy.confine(command.as_std_mut(), &home, Duration::MAX, vec![(theirs, CONTROL)])?;
+    recipe.policy.confine(command.as_std_mut(), &home, Duration::MAX, vec![(their_control, CONTROL), (their_orders, ORDERS)])?;
     let mut child = command.spawn()?;
-    // It holds the server's end of the socket.
+    // It holds the server's ends of the sockets.
     drop(command);
     if let Some(words) = child.stderr.take() {
         tokio::spawn(async move {
@@ -172,7 +178,8 @@ async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
         });
     }
     let server = Server {
-        control: UnixDatagram::from_std(ours.into())?,
+        control,
+        orders,
         waiting: Mutex::default(),
         next: AtomicU64::new(0),
         doom: tokio::sync::Notify::new(),
@@ -183,6 +190,14 @@ async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::other(format!("it was not ready within {READY:?}"))),
     }
+}
+
+/// Two ends of a socket: ours, and one whose reader waits.
+fn sockets() -> io::Result<(UnixDatagram, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    rustix::io::ioctl_fionbio(&theirs, false)?;
+    Ok((UnixDatagram::from_std(ours.into())?, theirs))
 }
 
 impl Server {
@@ -201,8 +216,9 @@ impl Server {
         let copy = Copy { server: self, id, ended, status: None };
         let limits = policy.limits_of_children(child::processor_time(run));
         let rules = rules.is_some();
-        let order = Order::Start { start: id, home: home.path(), user: home.user(), limits, rules };
-        copy.server.tell(&order, &fds).await?;
+        let order = Order { start: id, home: home.path(), user: home.user(), limits, rules };
+        let (text, orders) = (serde_json::to_vec(&order)?, &copy.server.orders);
+        orders.async_io(Interest::WRITABLE, || send(orders, &text, &fds)).await?;
         Ok((copy, ears))
     }
 
@@ -211,8 +227,7 @@ impl Server {
         loop {
             tokio::select! {
                 said = self.hear() => match said {
-                    Ok(Said::Ended { ended, status }) => self.ended(ended, Ok(ExitStatus::from_raw(status))),
-                    Ok(Said::Failed { failed, error }) => self.ended(failed, Err(io::Error::other(error))),
+                    Ok(Said::Ended { ended, status }) => self.ended(ended, ExitStatus::from_raw(status)),
                     Ok(Said::Ready { .. }) => {}
                     Err(error) => return error,
                 },
@@ -224,10 +239,10 @@ impl Server {
         }
     }
 
-    fn ended(&self, id: u64, how: Ended) {
+    fn ended(&self, id: u64, status: ExitStatus) {
         if let Some(waiting) = self.waiting.lock().remove(&id) {
             // Nobody waits for a job that was given up.
-            let _ = waiting.send(how);
+            let _ = waiting.send(status);
         }
     }
 
@@ -238,18 +253,6 @@ impl Server {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(serde_json::from_slice(&buffer[..read])?)
-    }
-
-    fn tell<'a>(
-        &'a self,
-        order: &Order<'_>,
-        fds: &'a [BorrowedFd<'a>],
-    ) -> impl Future<Output = io::Result<()>> + Send + 'a {
-        let text = serde_json::to_vec(order);
-        async move {
-            let text = text?;
-            self.control.async_io(tokio::io::Interest::WRITABLE, || send(&self.control, &text, fds)).await
-        }
     }
 }
 
@@ -276,8 +279,8 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) struct Copy {
     server: Arc<Server>,
     id: u64,
-    ended: oneshot::Receiver<Ended>,
-    status: Option<Ended>,
+    ended: oneshot::Receiver<ExitStatus>,
+    status: Option<io::Result<ExitStatus>>,
 }
 
 impl Copy {
@@ -288,7 +291,7 @@ impl Copy {
     async fn wait(&mut self) {
         if !self.is_over() {
             let gone = |_| Err(io::Error::other("the warm interpreter ended, and the script with it"));
-            self.status = Some((&mut self.ended).await.unwrap_or_else(gone));
+            self.status = Some((&mut self.ended).await.map_or_else(gone, Ok));
         }
     }
 }
@@ -306,8 +309,8 @@ impl Leader for Copy {
         if self.is_over() || self.ended.is_terminated() {
             return;
         }
-        let order = serde_json::to_vec(&Order::Kill { kill: self.id }).unwrap_or_default();
-        if send(&self.server.control, &order, &[]).is_err() {
+        let words = serde_json::to_vec(&Kill { kill: self.id }).unwrap_or_default();
+        if send(&self.server.control, &words, &[]).is_err() {
             // It does not read what it is told, so it cannot be told otherwise.
             self.server.doom.notify_one();
         }

@@ -83,7 +83,7 @@ def end(status):
 
     try:
         threading = sys.modules.get("threading")
-        if threading:
+        if threading and threading.active_count() > 1:
             threading._shutdown()
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):

@@ -323,6 +323,44 @@ async fn a_warm_interpreter_that_dies_is_replaced() {
     .await;
 }
 
+/// Who has the warm interpreter as its parent, and so waits for a job where none runs.
+fn children_of(parent: &str) -> Vec<rustix::process::Pid> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
+#[tokio::test]
+async fn children_that_wait_for_a_job_are_made_up_for_when_they_are_used_or_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = &engine(dir.path(), true).await;
+    let script = "import os, random\nprint(os.getppid(), os.getpid(), random.random(), sep=' ', end='')";
+    let first = Trial::start(engine, job(script)).ended().await;
+    let parent = first.output().split(' ').next().unwrap();
+    hero_testing::eventually("children that wait", Duration::from_secs(20), || async {
+        children_of(parent).len() >= 2
+    })
+    .await;
+    for child in children_of(parent) {
+        // One that has gone meanwhile is no loss.
+        let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+    }
+    // More at once than ever wait.
+    let trials: Vec<_> = (0..20).map(|_| Trial::start(engine, job(script))).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for trial in trials {
+        let verdict = trial.ended().await;
+        let words: Vec<&str> = verdict.output().split(' ').collect();
+        assert_eq!(words[0], parent, "the interpreter lives");
+        assert!(seen.insert(words[1].to_owned()), "a child has one job: {words:?}");
+        assert!(seen.insert(words[2].to_owned()), "copies do not draw the same numbers: {words:?}");
+    }
+    hero_testing::eventually("others in their place", Duration::from_secs(20), || async {
+        !children_of(parent).is_empty()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_helper_logs_and_is_heard() {
     let dir = tempfile::tempdir().unwrap();
