@@ -13,9 +13,12 @@ use std::{
 use futures::{StreamExt, stream::FuturesOrdered};
 use hero_domain::{ApiError, Reason};
 use hero_telemetry::{metrics, spans, trace_context};
+use http::StatusCode;
+use hyper::body::Body as _;
 use jsonrpsee::{
     BatchResponseBuilder, MethodResponse, ResponsePayload,
     core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
+    server::{HttpBody, HttpResponse},
     types::{Id, error::TOO_MANY_SUBSCRIPTIONS_CODE},
 };
 use tokio::sync::Semaphore;
@@ -253,6 +256,20 @@ where
             }
         }
     }
+}
+
+/// What goes over HTTP for an answer of jsonrpsee. It says `null` to a notification, which gets no answer: 204 is the
+/// status for that.
+#[must_use]
+pub fn over_http(response: HttpResponse) -> HttpResponse {
+    // No other answer is as short.
+    const NULL: u64 = 4;
+    if response.status() != StatusCode::OK || response.body().size_hint().exact() != Some(NULL) {
+        return response;
+    }
+    let mut silence = HttpResponse::new(HttpBody::empty());
+    *silence.status_mut() = StatusCode::NO_CONTENT;
+    silence
 }
 
 fn refuse(id: Id<'_>, error: ApiError) -> MethodResponse {

@@ -36,7 +36,7 @@ mod view;
 mod wire;
 
 pub use bus::BusReplyView;
-pub use calls::{CallLimits, Calls, CallsLayer};
+pub use calls::{CallLimits, Calls, CallsLayer, over_http};
 pub use error::{SCRIPT_FAILED, code_of, error_object, http_status};
 pub use fallback::Fallback;
 pub use handler::{Options, module, node_module};

@@ -12,7 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hero_domain::{ApiError, Caller, CircleKey, Reason, ports::Ports};
-use hero_jsonrpc::{CallsLayer, Pace, Session, openrpc};
+use hero_jsonrpc::{CallsLayer, Pace, Session, openrpc, over_http};
 use hero_runtime::listen::Peer;
 use hero_telemetry::trace_context::{TRACEPARENT, is_traceparent};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
@@ -173,7 +173,7 @@ impl<P: Ports> Edge<P> {
     async fn dispatch(&self, request: http::Request<Body>) -> Response {
         let mut service = self.rpc.clone().build(self.methods.clone(), self.stop.clone());
         match service.call(request).await {
-            Ok(response) => response.map(Body::new),
+            Ok(response) => over_http(response).map(Body::new),
             Err(error) => refusal::call(&ApiError::internal(error)),
         }
     }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service as _;
 
 use super::{Door, Inner, secret};
-use crate::{Session, error_object, http_status};
+use crate::{Session, error_object, http_status, over_http};
 
 type Request = http::Request<Incoming>;
 
@@ -100,7 +100,7 @@ where
 {
     let mut service = wire.rpc.clone().build(wire.methods.clone(), wire.stop.clone());
     match service.call(request).await {
-        Ok(response) => response,
+        Ok(response) => over_http(response),
         Err(error) => refuse_call(&ApiError::internal(error)),
     }
 }

@@ -52,6 +52,19 @@ async fn http_websocket_and_curl_agree() {
     assert_eq!(answer.json(), json!({"jsonrpc": "2.0", "id": 7, "result": "1 + 1"}));
 }
 
+#[tokio::test]
+async fn a_notification_has_no_answer() {
+    let node = Node::start().await;
+    let one = r#"{"jsonrpc":"2.0","method":"whoami","params":[]}"#;
+    for text in [one.to_owned(), format!("[{one},{one}]")] {
+        let answer = node.post(&text).await;
+        assert_eq!((answer.status(), answer.text.as_str()), (204, ""));
+    }
+    let text = format!(r#"[{one},{{"jsonrpc":"2.0","id":1,"method":"whoami"}}]"#);
+    let answer = node.post(&text).await;
+    assert_eq!(answer.json(), json!([{"jsonrpc": "2.0", "id": 1, "result": "anonymous (admin)"}]));
+}
+
 async fn batch(client: &impl ClientT) {
     let mut batch = BatchRequestBuilder::new();
     for index in 0..100 {
@@ -112,11 +125,11 @@ async fn what_is_malformed_is_told_and_does_no_harm() {
         ("[]", -32600),
     ];
     for (text, code) in cases {
-        let answer = node.post(text).await;
+        let answer = node.post(&text).await;
         assert_eq!(answer.json()["error"]["code"], json!(code), "{text}: {answer:?}");
     }
     for text in ["", "hello", "5"] {
-        let answer = node.post(text).await;
+        let answer = node.post(&text).await;
         assert_eq!((answer.status(), answer.json()["error"]["code"].clone()), (400, json!(-32700)), "{text}");
     }
     let answer = node.post(r#"[1, {"jsonrpc":"2.0","id":2,"method":"whoami"}, {"id":3}]"#).await.json();

@@ -2,13 +2,13 @@
 //! not the start of an interpreter. A few children are there before their jobs are, so that a job does not wait for
 //! the fork either.
 //!
-//! There are two sockets. Whoever of the children reads an order from the one runs that job: the order has its
-//! directory, limits and descriptors. Over the other the runner says which job is to be killed, and hears how each
-//! has ended. While there is no warm interpreter (it died), jobs are run without; a new one is started.
+//! Over one socket the interpreter says which children are ready, each with a socket of its own, and how they have
+//! ended; the runner says whom to kill. An order goes to a child directly, with the job's directory, limits and
+//! descriptors. While there is no warm interpreter (it died), jobs are run without; a new one is started.
 
 use std::{
     collections::HashMap,
-    io::{self, IoSlice},
+    io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -16,24 +16,21 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-    socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Interest},
     net::UnixDatagram,
     process::{Child, Command},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
@@ -43,9 +40,8 @@ use crate::{
     sandbox::{Home, Policy},
 };
 
-/// The server's numbers for its ends of the sockets.
+/// The server's number for its end of the socket.
 const CONTROL: i32 = 3;
-const ORDERS: i32 = 4;
 /// At most so many children wait for jobs. Each has a megabyte or two of its own.
 const MOST_READY: usize = 4;
 /// An interpreter that is not ready within this time is given up.
@@ -76,21 +72,26 @@ pub(super) struct Warm {
 
 /// The runner's side of a warm interpreter.
 struct Server {
-    /// Sockets that keep messages apart and say when the other side is gone.
+    /// A socket that keeps messages apart and says when the other side is gone.
     control: UnixDatagram,
-    orders: UnixDatagram,
-    /// Who waits for the end of which job.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<ExitStatus>>>,
-    next: AtomicU64,
+    /// Children without a job, in the order in which they came. It ends when the server has ended.
+    ready: tokio::sync::Mutex<mpsc::UnboundedReceiver<Spare>>,
+    /// Who waits for the end of which child.
+    waiting: Mutex<HashMap<i32, oneshot::Sender<ExitStatus>>>,
     /// Told to end the whole interpreter.
     doom: tokio::sync::Notify,
+}
+
+/// A child that waits for an order.
+struct Spare {
+    pid: i32,
+    door: OwnedFd,
 }
 
 /// What a child is told. The descriptors come with it: output, error output, messages, the job, the file rules if
 /// there are any, and the doors of control groups.
 #[derive(Serialize)]
 struct Order<'a> {
-    start: u64,
     home: &'a Path,
     user: Option<u32>,
     /// Numbers of the kernel, and the most of each.
@@ -101,27 +102,37 @@ struct Order<'a> {
 /// What the server is told.
 #[derive(Serialize)]
 struct Kill {
-    kill: u64,
+    kill: i32,
 }
 
 /// What the server says.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Said {
-    Ended { ended: u64, status: i32 },
-    Ready { ready: bool },
+    Ended {
+        ended: i32,
+        status: i32,
+    },
+    /// With a descriptor.
+    Ready {
+        ready: i32,
+    },
 }
 
 impl Warm {
     /// Starts a job in a copy of the interpreter; nothing when that cannot be had.
     pub(super) async fn start(&self, home: &Home, run: &Run, policy: &Policy) -> Option<(Copy, Ears)> {
         let server = self.server.lock().clone().filter(|_| child::check_environment(&run.job).is_ok())?;
-        match server.start(home, run, policy).await {
-            Ok(started) => Some(started),
-            Err(error) => {
-                tracing::warn!(%error, "the warm interpreter does not take a job");
-                None
-            }
+        tokio::select! {
+            started = server.start(home, run, policy) => match started {
+                Ok(started) => Some(started),
+                Err(error) => {
+                    tracing::warn!(%error, "the warm interpreter does not take a job");
+                    None
+                }
+            },
+            // Whoever comes next sees that, too.
+            _ = run.attempt().interrupted() => None,
         }
     }
 }
@@ -131,10 +142,10 @@ pub(super) async fn keep(recipe: Recipe, warm: Warm, is_settled: oneshot::Sender
     let mut is_settled = Some(is_settled);
     loop {
         match launch(&recipe).await {
-            Ok((server, child, home)) => {
+            Ok(Launched { server, child, home, spares }) => {
                 *warm.server.lock() = Some(Arc::clone(&server));
                 drop(is_settled.take());
-                let why = server.listen(child).await;
+                let why = server.listen(child, spares).await;
                 *warm.server.lock() = None;
                 server.waiting.lock().clear();
                 drop(home);
@@ -147,10 +158,19 @@ pub(super) async fn keep(recipe: Recipe, warm: Warm, is_settled: oneshot::Sender
     }
 }
 
-async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
+/// A warm interpreter that has just been started.
+struct Launched {
+    server: Arc<Server>,
+    child: Child,
+    home: Home,
+    spares: mpsc::UnboundedSender<Spare>,
+}
+
+async fn launch(recipe: &Recipe) -> io::Result<Launched> {
     let home = recipe.policy.home()?;
-    let (control, their_control) = sockets()?;
-    let (orders, their_orders) = sockets()?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    rustix::io::ioctl_fionbio(&theirs, false)?;
     let of_children = recipe.policy.of_children()?;
     let setup = serde_json::json!({
         "filter": hex(&of_children.filter()),
@@ -165,9 +185,9 @@ async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
     command.env("PATH", &recipe.path).env("LANG", "C.UTF-8").env("LD_BIND_NOW", "1");
     command.current_dir(home.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.kill_on_drop(true);
-    recipe.policy.confine(command.as_std_mut(), &home, Duration::MAX, vec![(their_control, CONTROL), (their_orders, ORDERS)])?;
+    recipe.policy.confine(command.as_std_mut(), &home, Duration::MAX, vec![(theirs, CONTROL)])?;
     let mut child = command.spawn()?;
-    // It holds the server's ends of the sockets.
+    // It holds the server's end of the socket.
     drop(command);
     if let Some(words) = child.stderr.take() {
         tokio::spawn(async move {
@@ -177,27 +197,18 @@ async fn launch(recipe: &Recipe) -> io::Result<(Arc<Server>, Child, Home)> {
             }
         });
     }
+    let (spares, ready) = mpsc::unbounded_channel();
     let server = Server {
-        control,
-        orders,
+        control: UnixDatagram::from_std(ours.into())?,
+        ready: tokio::sync::Mutex::new(ready),
         waiting: Mutex::default(),
-        next: AtomicU64::new(0),
         doom: tokio::sync::Notify::new(),
     };
-    match timeout(READY, server.hear()).await {
-        Ok(Ok(Said::Ready { ready: true })) => Ok((Arc::new(server), child, home)),
-        Ok(Ok(_)) => Err(io::Error::other("it speaks before it is ready")),
-        Ok(Err(error)) => Err(error),
+    let launched = Launched { server: Arc::new(server), child, home, spares };
+    match timeout(READY, launched.server.hear(&launched.spares)).await {
+        Ok(heard) => heard.map(|()| launched),
         Err(_) => Err(io::Error::other(format!("it was not ready within {READY:?}"))),
     }
-}
-
-/// Two ends of a socket: ours, and one whose reader waits.
-fn sockets() -> io::Result<(UnixDatagram, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    rustix::io::ioctl_fionbio(&theirs, false)?;
-    Ok((UnixDatagram::from_std(ours.into())?, theirs))
 }
 
 impl Server {
@@ -209,27 +220,30 @@ impl Server {
             vec![mouths.stdout.as_fd(), mouths.stderr.as_fd(), mouths.messages.as_fd(), job.as_fd()];
         fds.extend(rules.as_ref().map(AsFd::as_fd));
         fds.extend(home.group().into_iter().flat_map(|group| group.doors()));
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, ended) = oneshot::channel();
-        self.waiting.lock().insert(id, sender);
-        // From here on a drop of it ends the job.
-        let copy = Copy { server: self, id, ended, status: None };
         let limits = policy.limits_of_children(child::processor_time(run));
-        let rules = rules.is_some();
-        let order = Order { start: id, home: home.path(), user: home.user(), limits, rules };
-        let (text, orders) = (serde_json::to_vec(&order)?, &copy.server.orders);
-        orders.async_io(Interest::WRITABLE, || send(orders, &text, &fds)).await?;
-        Ok((copy, ears))
+        let order = Order { home: home.path(), user: home.user(), limits, rules: rules.is_some() };
+        let order = serde_json::to_vec(&order)?;
+        loop {
+            let spare = self.ready.lock().await.recv().await;
+            let Spare { pid, door } = spare.ok_or_else(|| io::Error::other("it has ended"))?;
+            let (sender, ended) = oneshot::channel();
+            self.waiting.lock().insert(pid, sender);
+            // From here on a drop of it ends the child.
+            let copy = Copy { server: Arc::clone(&self), pid, ended, status: None };
+            if send(&door, &order, &fds).is_ok() {
+                return Ok((copy, ears));
+            }
+            // It has died while it waited.
+            self.waiting.lock().remove(&pid);
+        }
     }
 
     /// Hears until the interpreter is gone, and says why it is.
-    async fn listen(&self, mut child: Child) -> io::Error {
+    async fn listen(&self, mut child: Child, spares: mpsc::UnboundedSender<Spare>) -> io::Error {
         loop {
             tokio::select! {
-                said = self.hear() => match said {
-                    Ok(Said::Ended { ended, status }) => self.ended(ended, ExitStatus::from_raw(status)),
-                    Ok(Said::Ready { .. }) => {}
-                    Err(error) => return error,
+                heard = self.hear(&spares) => if let Err(error) = heard {
+                    return error;
                 },
                 () = self.doom.notified() => {
                     let _ = child.kill().await;
@@ -239,30 +253,49 @@ impl Server {
         }
     }
 
-    fn ended(&self, id: u64, status: ExitStatus) {
-        if let Some(waiting) = self.waiting.lock().remove(&id) {
-            // Nobody waits for a job that was given up.
-            let _ = waiting.send(status);
-        }
-    }
-
-    async fn hear(&self) -> io::Result<Said> {
+    /// Takes in one thing that the server says.
+    async fn hear(&self, spares: &mpsc::UnboundedSender<Spare>) -> io::Result<()> {
         let mut buffer = vec![0; MOST_BYTES];
-        let read = self.control.recv(&mut buffer).await?;
+        let receive = || receive(&self.control, &mut buffer);
+        let (read, door) = self.control.async_io(Interest::READABLE, receive).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_slice(&buffer[..read])?)
+        match (serde_json::from_slice(&buffer[..read])?, door) {
+            (Said::Ready { ready }, Some(door)) => {
+                // Nobody waits any more when the runner stops.
+                let _ = spares.send(Spare { pid: ready, door });
+            }
+            (Said::Ready { .. }, None) => return Err(io::Error::other("a child came without its socket")),
+            (Said::Ended { ended, status }, _) => {
+                // Nobody waits for a child that had no job, or whose job was given up.
+                if let Some(waiting) = self.waiting.lock().remove(&ended) {
+                    let _ = waiting.send(ExitStatus::from_raw(status));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn send(socket: &UnixDatagram, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+    let door = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, door))
+}
+
+fn send(socket: impl AsFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors for one message"));
     }
-    sendmsg(socket, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?;
+    sendmsg(socket, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
     Ok(())
 }
 
@@ -278,7 +311,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A job in a copy of the warm interpreter. It ends with this value at the latest.
 pub(super) struct Copy {
     server: Arc<Server>,
-    id: u64,
+    pid: i32,
     ended: oneshot::Receiver<ExitStatus>,
     status: Option<io::Result<ExitStatus>>,
 }
@@ -309,7 +342,7 @@ impl Leader for Copy {
         if self.is_over() || self.ended.is_terminated() {
             return;
         }
-        let words = serde_json::to_vec(&Kill { kill: self.id }).unwrap_or_default();
+        let words = serde_json::to_vec(&Kill { kill: self.pid }).unwrap_or_default();
         if send(&self.server.control, &words, &[]).is_err() {
             // It does not read what it is told, so it cannot be told otherwise.
             self.server.doom.notify_one();
@@ -328,7 +361,7 @@ impl Leader for Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         // Not in the list any more: it has ended, or nobody can end it but the end of the server.
-        if self.server.waiting.lock().contains_key(&self.id) {
+        if self.server.waiting.lock().contains_key(&self.pid) {
             self.kill();
         }
     }

@@ -1,11 +1,12 @@
 # Started once, with the text above before this. It keeps a few children ready: copies of this interpreter, with what
-# it has imported, that have done all that can be done before their job is known. The runner's next order wakes one of
-# them: it puts its own layers of the sandbox on and runs the job, and another takes its place.
+# it has imported, that have done all that can be done before their job is known. The runner has a socket of each. An
+# order wakes a child: it puts its own layers of the sandbox on and runs the job, and another takes its place.
 #
 # A job costs what its child touches of these pages. So a child does little, by the shortest way, and what it does was
 # done here before: names are found, caches are filled, functions have their quick form.
 
 import _signal
+import _socket
 import atexit
 import ctypes
 import gc
@@ -14,19 +15,16 @@ import linecache
 import resource
 import select
 import signal
-import socket
 import struct
 import threading
 import traceback
 
-CONTROL, ORDERS = 3, 4
+CONTROL = 3
 MOST_BYTES = 64 << 10
 # Output, error output, messages, job, file rules, control groups.
 DESCRIPTORS = 8
-# Who has taken which job.
-TAKEN = struct.Struct("=iQ")
-# Jobs that are to end as soon as somebody takes them: of more, the oldest have ended long ago.
-MOST_DOOMED = 1024
+# Who has taken a job.
+TAKEN = struct.Struct("=i")
 # Milliseconds until a fork that has failed is tried again.
 PAUSE = 100
 # An interpreter gives a function its quick form after fewer calls.
@@ -58,12 +56,11 @@ class Server:
             importlib.import_module(name)
         self.kept, self.capset, self.most_ready = setup["kept"], setup["capset"], setup["ready"]
         self.filter = self.program(bytes.fromhex(setup["filter"]))
-        self.control = socket.socket(fileno=CONTROL)
-        self.orders = socket.socket(fileno=ORDERS)
-        self.space = socket.CMSG_SPACE(DESCRIPTORS * 4)
+        self.control = _socket.socket(fileno=CONTROL)
+        self.space = _socket.CMSG_SPACE(DESCRIPTORS * 4)
         self.pid = os.getpid()
-        # Children that wait for a job, who has which job, and which one is to end once somebody has it.
-        self.ready, self.jobs, self.doomed = set(), {}, {}
+        # Children that wait for a job, and those that have one.
+        self.ready, self.busy = set(), set()
         self.pause = None
         self.wake, self.waker = pipe()
         self.taken, self.taker = pipe()
@@ -84,7 +81,6 @@ class Server:
         for fd in (CONTROL, self.wake, self.taken):
             poll.register(fd, select.POLLIN)
         self.refill()
-        self.say({"ready": True})
         while True:
             for fd, _ in poll.poll(self.pause):
                 if fd == self.wake:
@@ -97,10 +93,12 @@ class Server:
             self.refill()
 
     def refill(self):
-        """Forks until enough children are ready: several at a time, for a fork takes this process' pages away."""
-        if len(self.ready) > self.most_ready // 2:
+        """Forks until enough children are ready: several at a time, for a fork takes this process' pages away, and when
+        nobody waits for a word of this process."""
+        if self.ready and (self.busy or len(self.ready) > self.most_ready // 2):
             return
         while len(self.ready) < self.most_ready:
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
             try:
                 pid = os.fork()
             except OSError as error:
@@ -109,35 +107,33 @@ class Server:
                 self.pause = PAUSE
                 return
             if pid == 0:
-                self.attend()
+                ours.close()
+                self.attend(theirs)
+            theirs.close()
             self.ready.add(pid)
+            self.say({"ready": pid}, ours)
+            ours.close()
         self.pause = None
 
     def hear(self):
-        """Notes who has taken which job."""
+        """Notes who has taken a job."""
         while True:
             try:
-                pid, job = TAKEN.unpack(os.read(self.taken, TAKEN.size))
+                (pid,) = TAKEN.unpack(os.read(self.taken, TAKEN.size))
             except BlockingIOError:
                 return
             self.ready.discard(pid)
-            self.jobs[job] = pid
-            if self.doomed.pop(job, False):
-                kill(pid)
+            self.busy.add(pid)
 
     def obey(self):
-        """Ends the job that the runner names; false when it is gone."""
+        """Ends the child that the runner names; false when the runner is gone."""
         text = self.control.recv(MOST_BYTES)
         if not text:
             return False
-        job = json.loads(text)["kill"]
-        self.hear()
-        if job in self.jobs:
-            kill(self.jobs[job])
-        else:
-            self.doomed[job] = True
-            if len(self.doomed) > MOST_DOOMED:
-                del self.doomed[next(iter(self.doomed))]
+        pid = json.loads(text)["kill"]
+        # The number is its own for as long as it is noted here.
+        if pid in self.ready or pid in self.busy:
+            kill(pid)
         return True
 
     def reap(self):
@@ -149,21 +145,24 @@ class Server:
                 return
             if ended is None:
                 return
-            # It said what it took before it ended.
+            # It said that it has a job before it ended.
             self.hear()
-            job = next((job for job, pid in self.jobs.items() if pid == ended.si_pid), None)
-            if job is not None:
-                kill(ended.si_pid)
-            _, status = os.waitpid(ended.si_pid, 0)
-            self.ready.discard(ended.si_pid)
-            if job is not None:
-                del self.jobs[job]
-                self.say({"ended": job, "status": status})
+            pid = ended.si_pid
+            is_ours = pid in self.ready or pid in self.busy
+            if is_ours:
+                kill(pid)
+            _, status = os.waitpid(pid, 0)
+            if is_ours:
+                self.ready.discard(pid)
+                self.busy.discard(pid)
+                self.say({"ended": pid, "status": status})
 
-    def say(self, words):
-        self.control.send(json.dumps(words).encode())
+    def say(self, words, door=None):
+        """Tells the runner, and gives it a socket."""
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", door.fileno()))] if door else []
+        self.control.sendmsg([json.dumps(words).encode()], rights)
 
-    def attend(self):
+    def attend(self, orders):
         """A child: waits for an order and becomes the process of that job. It does not come back."""
         try:
             os.setsid()
@@ -173,12 +172,13 @@ class Server:
             os.close(self.waker)
             os.close(self.taken)
             self.die_with_server()
-            text, rights, _, _ = self.orders.recvmsg(MOST_BYTES, self.space, socket.MSG_CMSG_CLOEXEC)
+            text, rights, _, _ = orders.recvmsg(MOST_BYTES, self.space, _socket.MSG_CMSG_CLOEXEC)
             if not text:
                 os._exit(0)
-            order, _ = decode(text.decode())
-            os.write(self.taker, TAKEN.pack(os.getpid(), order["start"]))
+            os.write(self.taker, TAKEN.pack(os.getpid()))
             os.close(self.taker)
+            os.close(orders.detach())
+            order, _ = decode(text.decode())
             self.confine(order, struct.unpack(f"{len(rights[0][2]) // 4}i", rights[0][2]))
             job, _ = decode(os.read(JOB, os.fstat(JOB).st_size).decode())
             environ = os.environ
@@ -201,9 +201,8 @@ class Server:
         for group in fds[at:]:
             os.write(group, b"0")
             os.close(group)
-        # What these numbers were before is closed with this: the sockets among it.
+        # What these numbers were before is closed with this, the server's socket among it.
         self.control.detach()
-        self.orders.detach()
         for number in (1, 2, 3, 4):
             os.dup2(fds[number - 1], number)
             os.close(fds[number - 1])
@@ -271,6 +270,8 @@ def rehearse():
         syscall(SYS_LANDLOCK_RESTRICT_SELF, -1, 0, 0, 0)
         decode(json.dumps({"a": [["b", 1]], "c": "\u00e9", "d": None, "e": True}))
         TAKEN.pack(*TAKEN.unpack(bytes(TAKEN.size)))
+        for end in _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET):
+            os.close(end.detach())
         os.environ["REHEARSAL"] = ""
         del os.environ["REHEARSAL"]
         os.close(os.open("/proc/self", os.O_PATH))
@@ -314,4 +315,8 @@ def check(returned):
         raise OSError(number, os.strerror(number))
 
 
-Server(json.loads(sys.argv[1])).serve()
+try:
+    Server(json.loads(sys.argv[1])).serve()
+except (BrokenPipeError, ConnectionResetError):
+    # The runner went away in mid-sentence.
+    pass

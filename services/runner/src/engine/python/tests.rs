@@ -341,10 +341,15 @@ async fn children_that_wait_for_a_job_are_made_up_for_when_they_are_used_or_lost
         children_of(parent).len() >= 2
     })
     .await;
-    for child in children_of(parent) {
+    let killed = &children_of(parent);
+    for child in killed {
         // One that has gone meanwhile is no loss.
-        let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(*child, rustix::process::Signal::KILL);
     }
+    hero_testing::eventually("the end of those", Duration::from_secs(20), || async {
+        children_of(parent).iter().all(|child| !killed.contains(child))
+    })
+    .await;
     // More at once than ever wait.
     let trials: Vec<_> = (0..20).map(|_| Trial::start(engine, job(script))).collect();
     let mut seen = std::collections::BTreeSet::new();
