@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, ErrorKind, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -76,8 +76,8 @@ struct Server {
     control: UnixDatagram,
     /// Children without a job, in the order in which they came. It ends when the server has ended.
     ready: tokio::sync::Mutex<mpsc::UnboundedReceiver<Spare>>,
-    /// Who waits for the end of which child.
-    waiting: Mutex<HashMap<i32, oneshot::Sender<ExitStatus>>>,
+    /// Who waits for the end of which child; none: the server has ended, and nobody would be told.
+    waiting: Mutex<Option<HashMap<i32, oneshot::Sender<ExitStatus>>>>,
     /// Told to end the whole interpreter.
     doom: tokio::sync::Notify,
 }
@@ -147,7 +147,7 @@ pub(super) async fn keep(recipe: Recipe, warm: Warm, is_settled: oneshot::Sender
                 drop(is_settled.take());
                 let why = server.listen(child, spares).await;
                 *warm.server.lock() = None;
-                server.waiting.lock().clear();
+                *server.waiting.lock() = None;
                 drop(home);
                 tracing::error!(error = %why, "the warm Python interpreter has ended; starting another");
             }
@@ -201,7 +201,7 @@ async fn launch(recipe: &Recipe) -> io::Result<Launched> {
     let server = Server {
         control: UnixDatagram::from_std(ours.into())?,
         ready: tokio::sync::Mutex::new(ready),
-        waiting: Mutex::default(),
+        waiting: Mutex::new(Some(HashMap::new())),
         doom: tokio::sync::Notify::new(),
     };
     let launched = Launched { server: Arc::new(server), child, home, spares };
@@ -225,17 +225,30 @@ impl Server {
         let order = serde_json::to_vec(&order)?;
         loop {
             let spare = self.ready.lock().await.recv().await;
-            let Spare { pid, door } = spare.ok_or_else(|| io::Error::other("it has ended"))?;
+            let has_ended = || io::Error::other("it has ended");
+            let Spare { pid, door } = spare.ok_or_else(has_ended)?;
             let (sender, ended) = oneshot::channel();
-            self.waiting.lock().insert(pid, sender);
+            self.waiting.lock().as_mut().ok_or_else(has_ended)?.insert(pid, sender);
             // From here on a drop of it ends the child.
             let copy = Copy { server: Arc::clone(&self), pid, ended, status: None };
-            if send(&door, &order, &fds).is_ok() {
-                return Ok((copy, ears));
+            match send(&door, &order, &fds) {
+                Ok(()) => return Ok((copy, ears)),
+                // It has died while it waited.
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    self.forget(pid);
+                }
+                Err(error) => return Err(error),
             }
-            // It has died while it waited.
-            self.waiting.lock().remove(&pid);
         }
+    }
+
+    /// Whoever waits for the end of this child, for the last time.
+    fn forget(&self, pid: i32) -> Option<oneshot::Sender<ExitStatus>> {
+        self.waiting.lock().as_mut()?.remove(&pid)
+    }
+
+    fn is_awaited(&self, pid: i32) -> bool {
+        self.waiting.lock().as_ref().is_some_and(|waiting| waiting.contains_key(&pid))
     }
 
     /// Hears until the interpreter is gone, and says why it is.
@@ -269,7 +282,7 @@ impl Server {
             (Said::Ready { .. }, None) => return Err(io::Error::other("a child came without its socket")),
             (Said::Ended { ended, status }, _) => {
                 // Nobody waits for a child that had no job, or whose job was given up.
-                if let Some(waiting) = self.waiting.lock().remove(&ended) {
+                if let Some(waiting) = self.forget(ended) {
                     let _ = waiting.send(ExitStatus::from_raw(status));
                 }
             }
@@ -361,7 +374,7 @@ impl Leader for Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         // Not in the list any more: it has ended, or nobody can end it but the end of the server.
-        if self.server.waiting.lock().contains_key(&self.pid) {
+        if self.server.is_awaited(self.pid) {
             self.kill();
         }
     }
