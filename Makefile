@@ -9,6 +9,7 @@ ARGS    ?=
 OUT     := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SECONDS ?= 180
 INPUTS  ?= 1000000
+E2E     ?= tests/e2e tests/helm tests/observability
 SEED    ?=
 
 CARGO    ?= cargo
@@ -69,8 +70,8 @@ images: setup ## build the binaries and lay them out for the images (PROFILE=rel
 		strip -o target/images/$$service target/$(OUT)/$$service || exit 1; \
 	done
 
-e2e: docker images $(TOOLS)/e2e/ready ## the compose file and the chart, from outside: jobs, kills, cuts, restarts, restore
-	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x --durations=10 $(ARGS) tests/e2e tests/helm tests/observability
+e2e: docker images $(TOOLS)/e2e/ready ## the compose file and the chart, from outside: jobs, kills, cuts, restarts, restore (E2E=tests/e2e/test_1_jobs.py: some)
+	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x --durations=10 $(ARGS) $(E2E)
 
 attacks: docker setup $(TOOLS)/e2e/ready ## scripts that mean harm, in a container with default privileges (make test tries them outside)
 	$(TOOLS)/e2e/bin/python -m pytest -q -p no:cacheprovider -x $(ARGS) tests/e2e/test_7_attacks.py
