@@ -125,11 +125,11 @@ async fn what_is_malformed_is_told_and_does_no_harm() {
         ("[]", -32600),
     ];
     for (text, code) in cases {
-        let answer = node.post(&text).await;
+        let answer = node.post(text).await;
         assert_eq!(answer.json()["error"]["code"], json!(code), "{text}: {answer:?}");
     }
     for text in ["", "hello", "5"] {
-        let answer = node.post(&text).await;
+        let answer = node.post(text).await;
         assert_eq!((answer.status(), answer.json()["error"]["code"].clone()), (400, json!(-32700)), "{text}");
     }
     let answer = node.post(r#"[1, {"jsonrpc":"2.0","id":2,"method":"whoami"}, {"id":3}]"#).await.json();
