@@ -5,6 +5,7 @@
 # A job costs what its child touches of these pages. So a child does little, by the shortest way, and what it does was
 # done here before: names are found, caches are filled, functions have their quick form.
 
+# Those that nothing here uses are for the children, which would otherwise import them each for itself.
 import _signal
 import _socket
 import atexit
@@ -98,8 +99,8 @@ class Server:
         if self.ready and (self.busy or len(self.ready) > self.most_ready // 2):
             return
         while len(self.ready) < self.most_ready:
-            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
             try:
+                ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
                 pid = os.fork()
             except OSError as error:
                 if self.pause is None:
