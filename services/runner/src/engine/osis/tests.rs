@@ -218,7 +218,7 @@ async fn an_endless_loop_ends_at_its_timeout() {
         let begun = Instant::now();
         let verdict = Trial::start(&osis(), job).ended().await;
         assert!(verdict.error(ErrorKind::Timeout).contains("0.1 s"), "{:?}", verdict.outcome);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{script}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{script}: {:?}", begun.elapsed());
     }
 }
 
@@ -268,7 +268,7 @@ async fn endless_loops_do_not_keep_others_from_running() {
     for n in 0..100 {
         let begun = Instant::now();
         assert_eq!(Trial::start(&osis, job("1 + 1")).ended().await.output(), "2");
-        assert!(begun.elapsed() < Duration::from_secs(10), "job {n}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2), "job {n}: {:?}", begun.elapsed());
     }
     for trial in stuck {
         let (verdict, took) = trial.order(Order::Stop).await;

@@ -97,6 +97,8 @@ class Server:
         """Forks until enough children are ready: several at a time, for a fork takes this process' pages away, and when
         nobody waits for a word of this process."""
         if self.ready and (self.busy or len(self.ready) > self.most_ready // 2):
+            # A child that ends or takes a job wakes this process.
+            self.pause = None
             return
         while len(self.ready) < self.most_ready:
             try:

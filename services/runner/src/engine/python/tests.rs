@@ -175,7 +175,7 @@ async fn children_that_are_left_over_are_killed() {
     let script = format!("{script}time.sleep(0.3)\n");
     let begun = Instant::now();
     let verdict = run(&script).await;
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     let pids: Vec<_> = verdict.output().lines().collect();
     assert_eq!(pids.len(), 3);
     for pid in pids {
@@ -202,15 +202,14 @@ async fn a_timeout_and_a_stop_kill_the_whole_tree() {
     trial.logged("ready").await;
     let (stopped, took) = trial.order(Order::Stop).await;
     stopped.error(ErrorKind::Stopped);
-    // A second is promised; the machine of a test may be busy.
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 
     let mut job = job(script);
     job.timeout = Duration::from_millis(1_500);
     let begun = Instant::now();
     let timed_out = Trial::start(&python, job).ended().await;
     assert!(timed_out.error(ErrorKind::Timeout).contains("1.5 s"));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
 
     for verdict in [stopped, timed_out] {
         let pids: Vec<_> = verdict.lines.iter().filter_map(|line| line.text.strip_prefix("pid ")).collect();
