@@ -126,6 +126,17 @@ impl Registry {
         Ok(())
     }
 
+    /// Takes what an explorer before this one knew. What was heard here already is heard again, as news of that node.
+    pub(crate) fn remember(&mut self, node: Node) {
+        let id = node.beat.node_id.clone();
+        let known = Entry { node, heard: self.clock.now, sent: 0 };
+        let Some(Entry { node: news, .. }) = self.nodes.insert(id.clone(), known) else { return };
+        self.changes.retain(|(of, _)| *of != id);
+        if let Err(error) = self.hear(news.beat, news.public_key, news.last_seen, usize::MAX) {
+            tracing::debug!(node = %id, %error, "what was heard before the shelf was read does not hold");
+        }
+    }
+
     /// Takes over what another replica has heard, if it is newer.
     pub(crate) fn merge(&mut self, node: Node) {
         let heard = self.clock.now;

@@ -55,12 +55,7 @@ pub(crate) async fn share(
     let pause = Duration::from_millis(shared.config.save_interval_ms);
     let mut reader = Reader { shared: Arc::clone(&shared), since_ms: None, mine: VecDeque::new(), looks: 0 };
     loop {
-        let mine = save(&shared).await;
-        let outcome = match mine {
-            Ok(mine) => reader.look(mine).await,
-            Err(error) => Err(error),
-        };
-        match outcome {
+        match reader.round().await {
             Ok(()) => condition.ready(),
             Err(error) => condition.unready(format!("redis does not answer: {error}")),
         }
@@ -74,14 +69,24 @@ pub(crate) async fn share(
     }
 }
 
-/// Saves what the shelf does not have; the ids of it.
+/// Saves what the shelf does not have; the ids of it. A change is noted before the record that it changed: an explorer
+/// that is killed in between leaves a change that its successor may note again, never one that nobody notes.
 async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
     let _saving = shared.saving.lock().await;
     let mut saved = HashSet::new();
     loop {
-        let nodes = shared.registry.lock().take_unsaved(SAVED_AT_ONCE);
+        let (changes, nodes) = {
+            let mut registry = shared.registry.lock();
+            (registry.take_changes(), registry.take_unsaved(SAVED_AT_ONCE))
+        };
+        if let Err(error) = shared.shelf.note(&changes).await {
+            let mut registry = shared.registry.lock();
+            registry.put_back_changes(changes);
+            registry.put_back(&nodes);
+            return Err(error);
+        }
         if nodes.is_empty() {
-            break;
+            return Ok(saved);
         }
         match shared.shelf.save(&nodes).await {
             Ok(refused) => {
@@ -97,12 +102,6 @@ async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
         }
         saved.extend(nodes.into_iter().map(|node| node.beat.node_id));
     }
-    let changes = shared.registry.lock().take_changes();
-    if let Err(error) = shared.shelf.note(&changes).await {
-        shared.registry.lock().put_back_changes(changes);
-        return Err(error);
-    }
-    Ok(saved)
 }
 
 /// Reads what others have written.
@@ -116,20 +115,30 @@ struct Reader {
 }
 
 impl Reader {
-    async fn look(&mut self, mine: HashSet<NodeId>) -> hero_redis::Result<()> {
+    /// Nothing is saved before everything was read: what this explorer hears in its first moments is news of a node
+    /// that the shelf may know.
+    async fn round(&mut self) -> hero_redis::Result<()> {
+        let Some(since) = self.since_ms else { return self.load().await };
+        let mine = save(&self.shared).await?;
+        self.look(since, mine).await
+    }
+
+    async fn load(&mut self) -> hero_redis::Result<()> {
+        let shelf = &self.shared.shelf;
+        let (_, now) = shelf.written_since(u64::MAX >> 12).await?;
+        let nodes = shelf.load().await?;
+        let standings = shelf.standings().await?;
+        let mut registry = self.shared.registry.lock();
+        nodes.into_iter().for_each(|node| registry.remember(node));
+        registry.stand_all(&standings);
+        self.since_ms = Some(now);
+        Ok(())
+    }
+
+    async fn look(&mut self, since: u64, mine: HashSet<NodeId>) -> hero_redis::Result<()> {
         self.mine.push_front(mine);
         self.mine.truncate(ROUNDS_REMEMBERED);
         let shelf = &self.shared.shelf;
-        let Some(since) = self.since_ms else {
-            let (_, now) = shelf.written_since(u64::MAX >> 12).await?;
-            let nodes = shelf.load().await?;
-            let standings = shelf.standings().await?;
-            let mut registry = self.shared.registry.lock();
-            nodes.into_iter().for_each(|node| registry.merge(node));
-            registry.stand_all(&standings);
-            self.since_ms = Some(now);
-            return Ok(());
-        };
         let (written, now) = shelf.written_since(since.saturating_sub(OVERLAP_MS)).await?;
         let theirs: Vec<&NodeId> =
             written.iter().filter(|id| !self.mine.iter().any(|mine| mine.contains(id))).collect();

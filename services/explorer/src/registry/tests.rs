@@ -92,6 +92,25 @@ fn a_node_that_comes_back_says_whether_it_had_gone() {
 }
 
 #[test]
+fn what_was_heard_before_the_shelf_was_read_is_news_of_the_nodes_that_it_knows() {
+    let mut before = World::of(&["restarted", "same"]);
+    before.pass(10.0);
+    let shelf = ["restarted", "same"].map(|name| before.registry.get(&id(name)).unwrap());
+    let mut world = World::of(&["new"]);
+    world.hear(beat("restarted", 6, 1), None).unwrap();
+    world.hear(beat("same", 5, 4), None).unwrap();
+    shelf.into_iter().for_each(|node| world.registry.remember(node));
+    let why: Vec<_> = world.registry.take_changes().into_iter().map(|(of, it)| (of, it.why)).collect();
+    let told = [
+        ("new", "first heard of"),
+        ("restarted", "started again"),
+        ("same", "heard of again, 2 heartbeats were lost on the way"),
+    ];
+    assert_eq!(why, told.map(|(name, why)| (id(name), why.to_owned())));
+    assert_eq!(world.state("restarted"), NodeState::Alive);
+}
+
+#[test]
 fn what_is_not_newer_is_refused() {
     let mut world = World::of(&["a"]);
     world.hear(beat("a", 5, 2), None).unwrap();
