@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     keys,
-    ledger::{Delivery, Held, Kind, Memory, Parcel, next_item},
+    ledger::{Accepted, Delivery, Held, Kind, Memory, Parcel, next_item},
     message::{Invalid, Message},
     outbox::dispatch,
     relay::{Shared, destination_of, expires_ms, invalid_request, now_s},
@@ -129,8 +129,15 @@ pub(crate) async fn accept(relay: &Shared, held: Held<'_>, message: Message) -> 
         sig: String::new(),
         ..message
     };
-    let expires = expires_ms(&record);
-    let uids = relay.insist("accept", || relay.ledger.accept(held, &record, expires)).await?;
+    let (text, expires_ms) = (record.to_json(), expires_ms(&record));
+    let request = Accepted { text: &text, ret: &record.ret, dst: &record.dst, expires_ms };
+    let uids = if request.is_long() {
+        let uids = relay.insist("number", || relay.ledger.number(&record.dst)).await?;
+        relay.insist("accept", || relay.ledger.accept_as(&uids, held, &request)).await?;
+        uids
+    } else {
+        relay.insist("accept", || relay.ledger.accept(held, &request)).await?
+    };
     if uids.is_empty() {
         // The first try got through, and only its answer was lost: what it claimed is nobody's.
         relay.insist("release", || relay.ledger.release_claims(Kind::Request)).await;
@@ -225,11 +232,7 @@ async fn reply(relay: &Shared, held: Held<'_>, message: Message) {
 pub(crate) async fn forward(relay: &Shared, held: Held<'_>, dst: i64, message: Message) {
     let id = format!("{dst}:{}", message.uid);
     let record = Message { now: now_s(), sig: String::new(), ..message };
-    match relay.insist("reply", || relay.ledger.answer(held, &id, &record)).await {
-        Some(true) => dispatch(relay, dst, Kind::Reply, &id, Some(Arc::new(record))),
-        Some(false) => {
-            relay.insist("release", || relay.ledger.release_claims(Kind::Reply)).await;
-        }
-        None => {}
+    if relay.insist("reply", || relay.ledger.answer(held, &id, &record)).await.is_some() {
+        dispatch(relay, dst, Kind::Reply, &id, Some(Arc::new(record)));
     }
 }

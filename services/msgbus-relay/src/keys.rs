@@ -33,6 +33,8 @@ pub(crate) const DEAD: &str = "msgbus.system.dead";
 pub(crate) const SEEN: &str = "msgbus.system.seen.";
 /// Return queues that were given out by /zbus-cmd; the uuid follows.
 pub(crate) const PROXY: &str = "msgbus.system.proxy.";
+/// Long texts on their way into a list; a uuid follows.
+pub(crate) const PARCEL: &str = "msgbus.system.parcel.";
 /// The queue of JSON-RPC requests, which the relay itself serves.
 pub(crate) const RPC_COMMAND: &str = "hero.rpc";
 
@@ -69,7 +71,7 @@ pub(crate) fn is_return_queue(ret: &str) -> bool {
     let own = [LOCAL, REMOTE, REPLY, BACKLOG, WAITING, EXPIRY, OUTBOX, ANSWERS, ANSWERS_DUE, FAILURES, DEAD];
     !ret.is_empty()
         && !own.contains(&ret)
-        && ![COUNTER, SEEN, PROXY].iter().any(|prefix| ret.starts_with(prefix))
+        && ![COUNTER, SEEN, PROXY, PARCEL].iter().any(|prefix| ret.starts_with(prefix))
         && !ret.ends_with(PROCESSING)
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn as_lua() -> String {
         ("DEAD", DEAD),
         ("COUNTER", COUNTER),
     ];
-    let mut text = String::from("local call = redis.call\n");
+    let mut text = String::from("local call, try\n");
     for (name, key) in names {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "local {name} = '{key}'");

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hero_redis::{Blocking, Cmd, Error, Link, Result, Script, cmd, pipe};
+use hero_redis::{Blocking, Cmd, Error, Function, Library, Link, Result, Script, cmd, pipe};
 use serde::{Deserialize, Serialize};
 
 use crate::{keys, message::Message};
@@ -17,6 +17,11 @@ const PROXY_S: u64 = 2 * RETURN_QUEUE_S;
 const MAX_DEAD: usize = 10_000;
 /// Items that one call moves at the start.
 const RECOVERED_AT_ONCE: usize = 1_000;
+/// Bytes of a message from which on it goes past the scripts: Redis' Lua reads each byte of every text that it is given,
+/// which for 64 KiB costs more than all else that Redis does for the message.
+const LONG: usize = 4 << 10;
+/// How long a parcel is kept that no script has picked up.
+const PARCEL_S: u64 = 60;
 /// How long a claim lasts: far longer than any attempt, so that only what was lost is claimed again.
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -27,18 +32,27 @@ pub(crate) struct Ledger {
     scripts: std::sync::Arc<Scripts>,
 }
 
-struct Scripts {
-    accept: Script,
-    take: Script,
-    answer: Script,
-    deliver: Script,
-    proxied: Script,
-    retry: Script,
-    claim: Script,
-    bury: Script,
-    recover: Script,
-    requeue: Script,
+macro_rules! scripts {
+    ($($name:ident),+) => {
+        struct Scripts {
+            $($name: Script,)+
+        }
+
+        const FUNCTIONS: &[Function] = &[$(Function {
+            name: stringify!($name),
+            flags: &[],
+            body: include_str!(concat!("scripts/", stringify!($name), ".lua")),
+        }),+];
+
+        impl Scripts {
+            fn of(library: &Library) -> Self {
+                Self { $($name: library.script(stringify!($name)),)+ }
+            }
+        }
+    };
 }
+
+scripts!(accept, take, deliver, proxied, retry, claim, bury, recover, requeue);
 
 /// Where an item is that is being worked on; nowhere, if it did not come from a queue.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +81,23 @@ impl Kind {
             Self::Request => keys::BACKLOG,
             Self::Reply => keys::ANSWERS,
         }
+    }
+}
+
+/// A request to be taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted<'a> {
+    /// Its record, as the backlog keeps it.
+    pub(crate) text: &'a str,
+    pub(crate) ret: &'a str,
+    pub(crate) dst: &'a [i64],
+    pub(crate) expires_ms: i64,
+}
+
+impl Accepted<'_> {
+    /// Whether it goes past the scripts.
+    pub(crate) const fn is_long(&self) -> bool {
+        self.text.len() > LONG
     }
 }
 
@@ -159,21 +190,9 @@ impl DeadLetter {
 
 impl Ledger {
     pub(crate) fn new(link: Link) -> Self {
-        let names = keys::as_lua();
-        let script = |text: &str| Script::new(&[&names, include_str!("scripts/items.lua"), text]);
-        let scripts = Scripts {
-            accept: script(include_str!("scripts/accept.lua")),
-            take: script(include_str!("scripts/take.lua")),
-            answer: script(include_str!("scripts/answer.lua")),
-            deliver: script(include_str!("scripts/deliver.lua")),
-            proxied: script(include_str!("scripts/proxied.lua")),
-            retry: script(include_str!("scripts/retry.lua")),
-            claim: script(include_str!("scripts/claim.lua")),
-            bury: script(include_str!("scripts/bury.lua")),
-            recover: script(include_str!("scripts/recover.lua")),
-            requeue: script(include_str!("scripts/requeue.lua")),
-        };
-        Self { link, scripts: scripts.into() }
+        let shared = [&keys::as_lua(), include_str!("scripts/items.lua")].concat();
+        let library = Library::new("hero_msgbus", &shared, "call, try = redis.call, redis.pcall", FUNCTIONS);
+        Self { link, scripts: Scripts::of(&library).into() }
     }
 
     /// A connection of its own, to wait on a queue.
@@ -212,53 +231,114 @@ impl Ledger {
     }
 
     /// Takes a request in, one entry for each destination; their uids, in that order. None: it was handled before.
-    pub(crate) async fn accept(
-        &self,
-        held: Held<'_>,
-        record: &Message,
-        expires_ms: i64,
-    ) -> Result<Vec<String>> {
-        let record_text = record.to_json();
-        let room = held.item.len() + record_text.len() + 128;
-        let mut call = self.scripts.accept.command(&[], 7 + record.dst.len(), room);
-        call.arg(held.processing).arg(held.item).arg(record_text).arg(&record.ret);
-        call.arg(now_ms()).arg(expires_ms).arg(lease_end());
-        for dst in &record.dst {
+    pub(crate) async fn accept(&self, held: Held<'_>, request: &Accepted<'_>) -> Result<Vec<String>> {
+        let mut call = self.scripts.accept.command(
+            &[],
+            7 + request.dst.len(),
+            held.item.len() + request.text.len() + 128,
+        );
+        call.arg(held.processing).arg(held.item).arg(request.text).arg(request.ret);
+        call.arg(now_ms()).arg(request.expires_ms).arg(lease_end());
+        for dst in request.dst {
             call.arg(*dst);
         }
         self.link.run(&self.scripts.accept, &call).await
     }
 
+    /// Numbers for a request, one for each destination: the uids that [`Self::accept_as`] takes.
+    pub(crate) async fn number(&self, dst: &[i64]) -> Result<Vec<String>> {
+        let mut next = pipe();
+        for dst in dst {
+            next.cmd("INCR").arg(format!("{}{dst}", keys::COUNTER));
+        }
+        let numbers: Vec<i64> = self.link.call_all(&next).await?;
+        Ok(dst.iter().zip(numbers).map(|(dst, number)| format!("{dst}.{number}")).collect())
+    }
+
+    /// Takes a long request in under these uids. Done twice, it is the same.
+    pub(crate) async fn accept_as(
+        &self,
+        uids: &[String],
+        held: Held<'_>,
+        request: &Accepted<'_>,
+    ) -> Result<()> {
+        let (waiting, lease_end) = (format!("{}:{}", now_ms(), request.ret), lease_end());
+        let mut all = pipe();
+        all.atomic();
+        for uid in uids {
+            all.cmd("HSET").arg(keys::BACKLOG).arg(uid).arg(request.text).ignore();
+            all.cmd("HSET").arg(keys::WAITING).arg(uid).arg(&waiting).ignore();
+            all.cmd("ZADD").arg(keys::EXPIRY).arg(request.expires_ms).arg(uid).ignore();
+            all.cmd("ZADD").arg(keys::OUTBOX).arg(lease_end).arg(uid).ignore();
+        }
+        if !held.processing.is_empty() {
+            all.cmd("LREM").arg(held.processing).arg(1).arg(held.item).ignore();
+        }
+        self.link.call_all(&all).await
+    }
+
     /// Gives a request its answer, if it has none yet. The answer's own return queue is replaced by the asker's.
     pub(crate) async fn take(&self, held: Held<'_>, uid: &str, answer: &Message) -> Result<Option<Taken>> {
-        let blank = Message { ret: String::new(), ..answer.clone() }.to_json();
+        let mut text = Message { ret: String::new(), ..answer.clone() }.to_json();
         // Quotes inside of a text are escaped, so this is the member itself.
-        let (head, tail) = blank.split_once(r#","ret":"""#).unwrap_or((&blank, ""));
-        let mut call = self.scripts.take.command(&[], 6, held.item.len() + blank.len() + 64);
+        let at = text.rfind(r#","ret":"""#).map_or(text.len() - 2, |at| at + r#","ret":"#.len());
+        let (mut head, mut tail, mut parcel) = (&text[..at], &text[at + 2..], String::new());
+        if text.len() > LONG {
+            let mut get = cmd("HGET");
+            get.arg(keys::WAITING).arg(uid);
+            let waiting: Option<String> = self.link.call(&get).await?;
+            // Without any the script lets the item go, and no more.
+            if let Some((_, ret)) = waiting.as_deref().and_then(|it| it.split_once(':')) {
+                text.replace_range(at..at + 2, &serde_json::Value::from(ret).to_string());
+                parcel = self.parcel(&text).await?;
+            }
+            (head, tail) = ("", "");
+        }
+        let mut call = self.scripts.take.command(&[], 7, held.item.len() + head.len() + tail.len() + 128);
         call.arg(held.processing).arg(held.item).arg(uid);
-        call.arg(format!(r#"{head},"ret":"#)).arg(tail).arg(RETURN_QUEUE_S);
+        call.arg(head).arg(tail).arg(RETURN_QUEUE_S).arg(parcel);
         let taken: Option<(i64, String)> = self.link.run(&self.scripts.take, &call).await?;
         Ok(taken.map(|(accepted_ms, ret)| Taken { accepted_ms, ret }))
     }
 
-    /// Takes in a reply for another twin; false: it was handled before.
-    pub(crate) async fn answer(&self, held: Held<'_>, id: &str, record: &Message) -> Result<bool> {
-        let record = record.to_json();
-        let mut call = self.scripts.answer.command(&[], 5, held.item.len() + record.len() + 64);
-        call.arg(held.processing).arg(held.item).arg(id).arg(record).arg(lease_end());
-        Ok(self.link.run::<i64>(&self.scripts.answer, &call).await? == 1)
+    /// Puts a long text where a script can move it from; the key of that.
+    async fn parcel(&self, text: &str) -> Result<String> {
+        let key = format!("{}{}", keys::PARCEL, uuid::Uuid::new_v4());
+        let mut put = pipe();
+        put.cmd("RPUSH").arg(&key).arg(text).ignore();
+        put.cmd("EXPIRE").arg(&key).arg(PARCEL_S).ignore();
+        self.link.call_all::<()>(&put).await?;
+        Ok(key)
+    }
+
+    /// Takes in a reply for another twin. Done twice (the answer to the first time was lost), it is sent twice, and the
+    /// asker's relay knows it.
+    pub(crate) async fn answer(&self, held: Held<'_>, id: &str, record: &Message) -> Result<()> {
+        let mut all = pipe();
+        all.atomic();
+        all.cmd("HSET").arg(keys::ANSWERS).arg(id).arg(record.to_json()).ignore();
+        all.cmd("HDEL").arg(keys::FAILURES).arg(id).ignore();
+        all.cmd("ZADD").arg(keys::ANSWERS_DUE).arg(lease_end()).arg(id).ignore();
+        all.cmd("LREM").arg(held.processing).arg(1).arg(held.item).ignore();
+        self.link.call_all(&all).await
     }
 
     /// Hands a request to its service.
     pub(crate) async fn deliver(&self, held: Held<'_>, parcel: &Parcel<'_>) -> Result<Delivery> {
         let memory = parcel.memory.as_ref();
-        let mut call = self.scripts.deliver.command(&[], 11, held.item.len() + parcel.message.len() + 256);
+        let (mut message, mut beside) = (parcel.message, String::new());
+        if message.len() > LONG {
+            beside = self.parcel(message).await?;
+            message = "";
+        }
+        let mut call = self.scripts.deliver.command(&[], 12, held.item.len() + message.len() + 256);
         call.arg(held.processing).arg(held.item);
         call.arg(memory.map_or(String::new(), |memory| format!("{}{}", keys::SEEN, memory.of)));
         call.arg(memory.map_or(0, |memory| memory.seconds)).arg(memory.map_or("", |memory| memory.what));
         call.arg(keys::command(parcel.cmd)).arg(if parcel.newest_first { "LPUSH" } else { "RPUSH" });
-        call.arg(parcel.max_queued).arg(parcel.message);
+        call.arg(parcel.max_queued).arg(message);
         call.arg(parcel.proxy.map_or(String::new(), |ret| format!("{}{ret}", keys::PROXY))).arg(PROXY_S);
+        call.arg(beside);
         let (code, remembered): (i64, String) = self.link.run(&self.scripts.deliver, &call).await?;
         Ok(match code {
             0 => Delivery::Done,
@@ -302,13 +382,13 @@ impl Ledger {
         Ok(text.and_then(|text| Message::from_json(&text).ok()))
     }
 
-    /// The destination has it.
-    pub(crate) async fn settle(&self, kind: Kind, id: &str) -> Result<()> {
+    /// The destinations have these.
+    pub(crate) async fn settle(&self, kind: Kind, ids: &[&str]) -> Result<()> {
         let mut done = pipe();
-        done.cmd("ZREM").arg(kind.schedule()).arg(id).ignore();
+        done.cmd("ZREM").arg(kind.schedule()).arg(ids).ignore();
         if kind == Kind::Reply {
-            done.cmd("HDEL").arg(keys::ANSWERS).arg(id).ignore();
-            done.cmd("HDEL").arg(keys::FAILURES).arg(id).ignore();
+            done.cmd("HDEL").arg(keys::ANSWERS).arg(ids).ignore();
+            done.cmd("HDEL").arg(keys::FAILURES).arg(ids).ignore();
         }
         self.link.call_all(&done).await
     }
@@ -344,6 +424,7 @@ impl Ledger {
         let mut forget = pipe();
         forget.cmd("ZREM").arg(keys::EXPIRY).arg(uid).ignore();
         forget.cmd("HDEL").arg(keys::WAITING).arg(uid).ignore();
+        forget.cmd("HDEL").arg(keys::BACKLOG).arg(uid).ignore();
         self.link.call_all(&forget).await
     }
 

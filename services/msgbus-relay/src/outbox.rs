@@ -29,6 +29,9 @@ const KEPT: usize = 64;
 /// Bytes of a text that is kept.
 const KEPT_BYTES: usize = 256 << 10;
 
+/// How long a letter that has been sent waits for others, to be settled with them in one call.
+const SETTLED_TOGETHER: Duration = Duration::from_millis(5);
+
 /// What is being sent, by destination.
 #[derive(Default)]
 pub(crate) struct Outbox(Mutex<State>);
@@ -38,6 +41,8 @@ struct State {
     lanes: HashMap<i64, Lane>,
     /// Everything that is in a lane or being sent; whether another reply of the same id has come meanwhile.
     owned: HashMap<(Kind, String), bool>,
+    /// What has been sent and is still to be settled.
+    sent: Vec<(i64, Letter)>,
 }
 
 #[derive(Default)]
@@ -87,12 +92,7 @@ impl Outbox {
                 return false;
             }
         }
-        let lane = state.lanes.entry(dst).or_default();
-        let record = record.filter(|it| lane.waiting.len() < KEPT && it.dat.len() <= KEPT_BYTES);
-        lane.waiting.push_back(Letter { kind, id: id.to_owned(), record });
-        let may_run = lane.running < most;
-        lane.running += usize::from(may_run);
-        may_run
+        state.add(dst, Letter { kind, id: id.to_owned(), record }, most)
     }
 
     /// The next letter of a lane; none: its worker has ended.
@@ -109,21 +109,44 @@ impl Outbox {
         None
     }
 
+    /// A letter of a lane is to be settled; true: it is the first of those that are settled together.
+    fn sent(&self, dst: i64, letter: Letter) -> bool {
+        let sent = &mut self.0.lock().sent;
+        sent.push((dst, letter));
+        sent.len() == 1
+    }
+
+    fn take_sent(&self) -> Vec<(i64, Letter)> {
+        std::mem::take(&mut self.0.lock().sent)
+    }
+
     /// A letter of a lane has been seen to. Another reply of its id may have been taken in after that, and before this:
-    /// it is looked for, or it would lie there until its lease is over.
-    fn done(&self, dst: i64, letter: Letter) {
-        let mut guard = self.0.lock();
-        let state = &mut *guard;
-        let Entry::Occupied(mut owned) = state.owned.entry((letter.kind, letter.id.clone())) else { return };
-        match state.lanes.get_mut(&dst) {
-            Some(lane) if *owned.get() => {
+    /// it is looked for, or it would lie there until its lease is over; true: the lane may run one more.
+    fn done(&self, dst: i64, letter: Letter, most: usize) -> bool {
+        let mut state = self.0.lock();
+        match state.owned.entry((letter.kind, letter.id.clone())) {
+            Entry::Occupied(mut owned) if *owned.get() => {
                 *owned.get_mut() = false;
-                lane.waiting.push_back(Letter { record: None, ..letter });
+                state.add(dst, Letter { record: None, ..letter }, most)
             }
-            _ => {
+            Entry::Occupied(owned) => {
                 owned.remove();
+                false
             }
+            Entry::Vacant(_) => false,
         }
+    }
+}
+
+impl State {
+    fn add(&mut self, dst: i64, letter: Letter, most: usize) -> bool {
+        let lane = self.lanes.entry(dst).or_default();
+        let is_kept = |it: &Arc<Message>| lane.waiting.len() < KEPT && it.dat.len() <= KEPT_BYTES;
+        let record = letter.record.filter(is_kept);
+        lane.waiting.push_back(Letter { record, ..letter });
+        let may_run = lane.running < most;
+        lane.running += usize::from(may_run);
+        may_run
     }
 }
 
@@ -134,21 +157,51 @@ pub(crate) fn dispatch(relay: &Shared, dst: i64, kind: Kind, id: &str, record: O
     }
 }
 
+fn done(relay: &Shared, dst: i64, letter: Letter) {
+    if relay.outbox.done(dst, letter, relay.config.send.max_in_flight) {
+        tokio::spawn(work(Arc::clone(relay), dst));
+    }
+}
+
 async fn work(relay: Shared, dst: i64) {
     let label = Attributes::new(&[(names::DESTINATION, &dst.to_string())]);
     while let Some(letter) = relay.outbox.next(dst) {
         // What has not begun when the relay stops goes on at its next start.
-        if !relay.shutdown.is_requested() {
-            metrics().bus_in_flight.add(1, &label);
-            relay.send(dst, &letter).await;
-            metrics().bus_in_flight.add(-1, &label);
+        if relay.shutdown.is_requested() {
+            done(&relay, dst, letter);
+            continue;
         }
-        relay.outbox.done(dst, letter);
+        metrics().bus_in_flight.add(1, &label);
+        let is_sent = relay.send(dst, &letter).await;
+        metrics().bus_in_flight.add(-1, &label);
+        if !is_sent {
+            done(&relay, dst, letter);
+        } else if relay.outbox.sent(dst, letter) {
+            tokio::spawn(settle(Arc::clone(&relay)));
+        }
+    }
+}
+
+/// Notes in Redis that there is nothing more to be sent of these. Killed before that, they are sent once more, and their
+/// destination knows them.
+async fn settle(relay: Shared) {
+    tokio::time::sleep(SETTLED_TOGETHER).await;
+    let sent = relay.outbox.take_sent();
+    for kind in [Kind::Request, Kind::Reply] {
+        let ids: Vec<&str> =
+            sent.iter().filter(|(_, it)| it.kind == kind).map(|(_, it)| it.id.as_str()).collect();
+        if !ids.is_empty() {
+            relay.insist("settle", || relay.ledger.settle(kind, &ids)).await;
+        }
+    }
+    for (dst, letter) in sent {
+        done(&relay, dst, letter);
     }
 }
 
 impl Relay {
-    async fn send(&self, dst: i64, letter: &Letter) {
+    /// Sends a letter, or sees to it that it is sent again; true: nothing more of it is to be sent.
+    async fn send(&self, dst: i64, letter: &Letter) -> bool {
         let Letter { kind, id, record } = letter;
         let (kind, id) = (*kind, id.as_str());
         let record = match record {
@@ -158,17 +211,19 @@ impl Relay {
         let is_over = |record: &Message| kind == Kind::Request && has_expired(record);
         let Some(record) = record.filter(|record| !is_over(record)) else {
             // It has its answer, or is about to get a timeout.
-            self.insist("settle", || self.ledger.settle(kind, id)).await;
-            return;
+            return true;
         };
         let trace = stats::trace_of(kind, self.me, id, &record);
         let span = spans::bus("send", &record.cmd, id, &trace);
         match self.attempt(dst, kind, id, &record).instrument(span).await {
             Ok(()) => {
                 stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
-                self.insist("settle", || self.ledger.settle(kind, id)).await;
+                true
             }
-            Err(failure) => self.failed(kind, id, &record, failure).await,
+            Err(failure) => {
+                self.failed(kind, id, &record, failure).await;
+                false
+            }
         }
     }
 
@@ -311,11 +366,15 @@ mod tests {
             assert!(outbox.put(2, kind, "2.1", None, 4));
             let first = outbox.next(2).unwrap();
             assert!(!outbox.put(2, kind, "2.1", None, 4));
-            outbox.done(2, first);
+            // Its lane has come to an end before it is settled.
+            assert!(outbox.sent(2, first) && outbox.next(2).is_none() && !outbox.is_idle());
+            for (dst, letter) in outbox.take_sent() {
+                assert_eq!(outbox.done(dst, letter, 4), is_seen_to);
+            }
             if is_seen_to {
                 let again = outbox.next(2).unwrap();
                 assert!(again.record.is_none(), "it is read anew");
-                outbox.done(2, again);
+                assert!(!outbox.done(2, again, 4));
             }
             assert!(outbox.next(2).is_none() && outbox.is_idle());
         }
