@@ -16,6 +16,7 @@ pub mod listen;
 mod process;
 mod service;
 mod shutdown;
+mod start_pages;
 pub mod tasks;
 
 pub use admin::{AdminConfig, AdminServer};

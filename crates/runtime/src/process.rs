@@ -18,6 +18,7 @@ use crate::{
     cli::{self, Cli, Command},
     run_service,
     service::VERSION,
+    start_pages,
     tasks::panic_text,
 };
 
@@ -160,10 +161,12 @@ async fn bind_and_run<S: Service>(config: S::Config, cx: &Context) -> anyhow::Re
     };
     let (trigger, shutdown) = Shutdown::new(drain);
     process.ready();
+    let start_pages = tokio::spawn(start_pages::let_go());
     let code = tokio::select! {
         ended = run_service(service, shutdown.clone()) => ended.map(|()| 0),
         code = stop_on_signal(&mut signals, &trigger, &process, &shutdown) => Ok(code),
     };
+    start_pages.abort();
     admin.abort();
     // Its end removes a socket's file; that it was aborted is no news.
     let _ = admin.await;

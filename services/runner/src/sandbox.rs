@@ -254,6 +254,12 @@ impl Policy {
         Home::make(shared.dir.path(), user, group)
     }
 
+    /// One for a job that has not come yet; none while jobs that are there could need it.
+    pub(crate) fn home_ahead(&self) -> io::Result<Option<Home>> {
+        let are_plenty = self.sandbox.shared.users.as_ref().is_none_or(|users| users.are_plenty());
+        if are_plenty { self.home().map(Some) } else { Ok(None) }
+    }
+
     /// Makes a command confine itself before it executes, and gives it descriptors under the given numbers.
     pub(crate) fn confine(
         &self,
@@ -298,12 +304,16 @@ impl Policy {
         shared.layers.cgroup.contains(&"memory").then_some(shared.config.max_memory_bytes)
     }
 
-    /// The limits that a server sets for each of its children, by their numbers; the others it has itself.
-    pub(crate) fn limits_of_children(&self, processor_time: Duration) -> Vec<(u32, u64)> {
-        if self.mode() == Mode::None {
-            return Vec::new();
-        }
-        vec![(libc::RLIMIT_NPROC, self.max_processes()), (libc::RLIMIT_CPU, processor_time.as_secs() + 1)]
+    /// The limits that each child of a server sets for itself, by their numbers: what is known before its job is. The
+    /// server has the others.
+    pub(crate) fn limits_of_children(&self) -> Vec<(u32, u64)> {
+        if self.mode() == Mode::None { Vec::new() } else { vec![(libc::RLIMIT_NPROC, self.max_processes())] }
+    }
+
+    /// And the limit that belongs to a job of this time.
+    pub(crate) fn limits_of_job(&self, processor_time: Duration) -> Vec<(u32, u64)> {
+        let seconds = processor_time.as_secs() + 1;
+        if self.mode() == Mode::None { Vec::new() } else { vec![(libc::RLIMIT_CPU, seconds)] }
     }
 
     /// The bytes that a job's directory may take; none: nobody looks.

@@ -78,7 +78,7 @@ pub struct Python {
 struct Shared {
     interpreter: PathBuf,
     path: String,
-    policy: Policy,
+    policy: Arc<Policy>,
     limits: OutputLimits,
     program: String,
     warm: Warm,
@@ -120,7 +120,7 @@ impl Python {
         let shared = Shared {
             interpreter: found.executable,
             path: config.path.clone(),
-            policy,
+            policy: Arc::new(policy),
             limits,
             program: program("main()"),
             warm: Warm::default(),
@@ -164,6 +164,7 @@ impl Shared {
             path: self.path.clone(),
             preload: config.preload.clone(),
             policy,
+            of_jobs: Arc::clone(&self.policy),
             slots: config.slots,
         };
         let (is_settled, settled) = oneshot::channel();
@@ -250,13 +251,14 @@ impl Shared {
         if let Some(interrupt) = run.attempt().interrupt() {
             return run.attempt().outcome_of(interrupt, None);
         }
-        let home = match self.policy.home() {
-            Ok(home) => home,
-            Err(error) => return child::not_prepared(&error),
-        };
-        let remains = match self.warm.start(&home, run, &self.policy).await {
-            Some((job, ears)) => child::attend(job, ears, &self.policy, &home, run, self.limits).await,
-            None => child::run(self.command(&home, run), &self.policy, &home, run, self.limits).await,
+        let remains = if let Some((job, ears, home)) = self.warm.start(run).await {
+            child::attend(job, ears, &self.policy, &home, run, self.limits).await
+        } else {
+            let home = match self.policy.home() {
+                Ok(home) => home,
+                Err(error) => return child::not_prepared(&error),
+            };
+            child::run(self.command(&home, run), &self.policy, &home, run, self.limits).await
         };
         remains.outcome(run, self.limits, "Python")
     }

@@ -39,6 +39,11 @@ impl Home {
         &self.path
     }
 
+    /// Whether it is still there: whoever cleans up temporary files may have removed one that has waited for its job.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.is_dir()
+    }
+
     /// The control group of the job, when it has one.
     pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_ref()

@@ -10,11 +10,18 @@ use parking_lot::Mutex;
 pub(super) struct Users {
     /// The one that has been free for longest comes first: what a job had started may take a moment to be gone.
     free: Mutex<VecDeque<u32>>,
+    count: usize,
 }
 
 impl Users {
     pub(super) fn new(first: u32, count: u32) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::new((first..first.saturating_add(count)).collect()) })
+        let free: VecDeque<u32> = (first..first.saturating_add(count)).collect();
+        Arc::new(Self { count: free.len(), free: Mutex::new(free) })
+    }
+
+    /// Whether more than half of them are free, so that one may be kept for a job that has not come yet.
+    pub(super) fn are_plenty(&self) -> bool {
+        self.free.lock().len() > self.count / 2
     }
 
     /// One that no other job has until it is given back.

@@ -1,10 +1,10 @@
 //! The warm interpreter: a process in the sandbox that forks a child for each job, so that a job costs a fork and
-//! not the start of an interpreter. A few children are there before their jobs are, so that a job does not wait for
-//! the fork either.
+//! not the start of an interpreter. A few children are there before their jobs are, and have put on the layers of the
+//! sandbox with a directory and a user that wait with them, so that a job waits for none of that either.
 //!
-//! Over one socket the interpreter says which children are ready, each with a socket of its own, and how they have
-//! ended; the runner says whom to kill. An order goes to a child directly, with the job's directory, limits and
-//! descriptors. While there is no warm interpreter (it died), jobs are run without; a new one is started.
+//! Over one socket the interpreter says which children are there, each with a socket of its own, and how they have
+//! ended; the runner says whom to kill. What a child is to put on, and later its job, goes to the child directly. While
+//! there is no warm interpreter (it died), jobs are run without; a new one is started.
 
 use std::{
     collections::HashMap,
@@ -60,6 +60,8 @@ pub(super) struct Recipe {
     pub(super) path: String,
     pub(super) preload: Vec<String>,
     pub(super) policy: Policy,
+    /// What its children put on beyond that.
+    pub(super) of_jobs: Arc<Policy>,
     /// How many scripts may run at once; 0: any number.
     pub(super) slots: usize,
 }
@@ -80,23 +82,32 @@ struct Server {
     waiting: Mutex<Option<HashMap<i32, oneshot::Sender<ExitStatus>>>>,
     /// Told to end the whole interpreter.
     doom: tokio::sync::Notify,
+    of_jobs: Arc<Policy>,
 }
 
-/// A child that waits for an order.
+/// A child that waits for a job.
 struct Spare {
     pid: i32,
     door: OwnedFd,
+    /// What it has put on is of this; none: it has nothing on yet.
+    home: Option<Home>,
 }
 
-/// What a child is told. The descriptors come with it: output, error output, messages, the job, the file rules if
-/// there are any, and the doors of control groups.
+/// What a child is told first: what to put on. The descriptors come with it: the file rules if there are any, and the
+/// doors of control groups.
 #[derive(Serialize)]
-struct Order<'a> {
+struct Dress<'a> {
     home: &'a Path,
     user: Option<u32>,
     /// Numbers of the kernel, and the most of each.
     limits: Vec<(u32, u64)>,
     rules: bool,
+}
+
+/// What it is told then, with the descriptors of its output, its error output, its messages and its job.
+#[derive(Serialize)]
+struct Order {
+    limits: Vec<(u32, u64)>,
 }
 
 /// What the server is told.
@@ -121,10 +132,10 @@ enum Said {
 
 impl Warm {
     /// Starts a job in a copy of the interpreter; nothing when that cannot be had.
-    pub(super) async fn start(&self, home: &Home, run: &Run, policy: &Policy) -> Option<(Copy, Ears)> {
+    pub(super) async fn start(&self, run: &Run) -> Option<(Copy, Ears, Home)> {
         let server = self.server.lock().clone().filter(|_| child::check_environment(&run.job).is_ok())?;
         tokio::select! {
-            started = server.start(home, run, policy) => match started {
+            started = server.start(run) => match started {
                 Ok(started) => Some(started),
                 Err(error) => {
                     tracing::warn!(%error, "the warm interpreter does not take a job");
@@ -203,6 +214,7 @@ async fn launch(recipe: &Recipe) -> io::Result<Launched> {
         ready: tokio::sync::Mutex::new(ready),
         waiting: Mutex::new(Some(HashMap::new())),
         doom: tokio::sync::Notify::new(),
+        of_jobs: Arc::clone(&recipe.of_jobs),
     };
     let launched = Launched { server: Arc::new(server), child, home, spares };
     match timeout(READY, launched.server.hear(&launched.spares)).await {
@@ -212,27 +224,35 @@ async fn launch(recipe: &Recipe) -> io::Result<Launched> {
 }
 
 impl Server {
-    async fn start(self: Arc<Self>, home: &Home, run: &Run, policy: &Policy) -> io::Result<(Copy, Ears)> {
+    async fn start(self: Arc<Self>, run: &Run) -> io::Result<(Copy, Ears, Home)> {
         let (ears, mouths) = child::pipes()?;
         let job = Document::of(run).into_file()?;
-        let rules = policy.ruleset(home)?;
-        let mut fds =
-            vec![mouths.stdout.as_fd(), mouths.stderr.as_fd(), mouths.messages.as_fd(), job.as_fd()];
-        fds.extend(rules.as_ref().map(AsFd::as_fd));
-        fds.extend(home.group().into_iter().flat_map(|group| group.doors()));
-        let limits = policy.limits_of_children(child::processor_time(run));
-        let order = Order { home: home.path(), user: home.user(), limits, rules: rules.is_some() };
+        let fds = [mouths.stdout.as_fd(), mouths.stderr.as_fd(), mouths.messages.as_fd(), job.as_fd()];
+        let order = Order { limits: self.of_jobs.limits_of_job(child::processor_time(run)) };
         let order = serde_json::to_vec(&order)?;
         loop {
             let spare = self.ready.lock().await.recv().await;
             let has_ended = || io::Error::other("it has ended");
-            let Spare { pid, door } = spare.ok_or_else(has_ended)?;
+            let Spare { pid, door, home } = spare.ok_or_else(has_ended)?;
+            let is_lost = home.as_ref().is_some_and(|home| !home.is_there());
+            if is_lost {
+                // Without its socket the child ends.
+                continue;
+            }
             let (sender, ended) = oneshot::channel();
             self.waiting.lock().as_mut().ok_or_else(has_ended)?.insert(pid, sender);
             // From here on a drop of it ends the child.
             let copy = Copy { server: Arc::clone(&self), pid, ended, status: None };
-            match send(&door, &order, &fds) {
-                Ok(()) => return Ok((copy, ears)),
+            let told = || -> io::Result<Home> {
+                let home = match home {
+                    Some(home) => home,
+                    None => self.dress(&door, self.of_jobs.home()?)?,
+                };
+                send(&door, &order, &fds)?;
+                Ok(home)
+            };
+            match told() {
+                Ok(home) => return Ok((copy, ears, home)),
                 // It has died while it waited.
                 Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                     self.forget(pid);
@@ -240,6 +260,17 @@ impl Server {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Tells a child what to put on.
+    fn dress(&self, door: &OwnedFd, home: Home) -> io::Result<Home> {
+        let rules = self.of_jobs.ruleset(&home)?;
+        let mut fds: Vec<BorrowedFd<'_>> = rules.iter().map(AsFd::as_fd).collect();
+        fds.extend(home.group().into_iter().flat_map(|group| group.doors()));
+        let limits = self.of_jobs.limits_of_children();
+        let dress = Dress { home: home.path(), user: home.user(), limits, rules: rules.is_some() };
+        send(door, &serde_json::to_vec(&dress)?, &fds)?;
+        Ok(home)
     }
 
     /// Whoever waits for the end of this child, for the last time.
@@ -276,8 +307,11 @@ impl Server {
         }
         match (serde_json::from_slice(&buffer[..read])?, door) {
             (Said::Ready { ready }, Some(door)) => {
+                // What cannot be had now is tried again when there is a job.
+                let home = self.of_jobs.home_ahead().unwrap_or_default();
+                let home = home.and_then(|home| self.dress(&door, home).ok());
                 // Nobody waits any more when the runner stops.
-                let _ = spares.send(Spare { pid: ready, door });
+                let _ = spares.send(Spare { pid: ready, door, home });
             }
             (Said::Ready { .. }, None) => return Err(io::Error::other("a child came without its socket")),
             (Said::Ended { ended, status }, _) => {

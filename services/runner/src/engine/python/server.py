@@ -1,6 +1,6 @@
 # Started once, with the text above before this. It keeps a few children ready: copies of this interpreter, with what
-# it has imported, that have done all that can be done before their job is known. The runner has a socket of each. An
-# order wakes a child: it puts its own layers of the sandbox on and runs the job, and another takes its place.
+# it has imported, that have done all that can be done before their job is known. The runner has a socket of each: it
+# says first which layers of the sandbox a child is to put on, and then which job it has. Another takes its place.
 #
 # A job costs what its child touches of these pages. So a child does little, by the shortest way, and what it does was
 # done here before: names are found, caches are filled, functions have their quick form.
@@ -22,7 +22,7 @@ import traceback
 
 CONTROL = 3
 MOST_BYTES = 64 << 10
-# Output, error output, messages, job, file rules, control groups.
+# Output, error output, messages, job; or file rules and control groups.
 DESCRIPTORS = 8
 # Who has taken a job.
 TAKEN = struct.Struct("=i")
@@ -63,6 +63,7 @@ class Server:
         # Children that wait for a job, and those that have one.
         self.ready, self.busy = set(), set()
         self.pause = None
+        self.is_lame = False
         self.wake, self.waker = pipe()
         self.taken, self.taker = pipe()
         # Orphans of a job come here, so that nothing is left of it in the table of processes.
@@ -94,29 +95,31 @@ class Server:
             self.refill()
 
     def refill(self):
-        """Forks until enough children are ready: several at a time, for a fork takes this process' pages away, and when
-        nobody waits for a word of this process."""
-        if self.ready and (self.busy or len(self.ready) > self.most_ready // 2):
+        """Forks a child if there are too few that are ready. One at a time, so that whoever waits for a word of this
+        process gets it between two forks: as soon as a job is taken, while that job runs."""
+        if len(self.ready) >= self.most_ready:
             # A child that ends or takes a job wakes this process.
             self.pause = None
             return
-        while len(self.ready) < self.most_ready:
-            try:
-                ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-                pid = os.fork()
-            except OSError as error:
-                if self.pause is None:
-                    print(f"no further child can be had: {error}", file=sys.stderr)
-                self.pause = PAUSE
-                return
-            if pid == 0:
-                ours.close()
-                self.attend(theirs)
-            theirs.close()
-            self.ready.add(pid)
-            self.say({"ready": pid}, ours)
+        if self.is_lame:
+            self.is_lame, self.pause = False, PAUSE
+            return
+        try:
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+            pid = os.fork()
+        except OSError as error:
+            if self.pause != PAUSE:
+                print(f"no further child can be had: {error}", file=sys.stderr)
+            self.pause = PAUSE
+            return
+        if pid == 0:
             ours.close()
-        self.pause = None
+            self.attend(theirs)
+        theirs.close()
+        self.ready.add(pid)
+        self.say({"ready": pid}, ours)
+        ours.close()
+        self.pause = 0
 
     def hear(self):
         """Notes who has taken a job."""
@@ -156,6 +159,9 @@ class Server:
                 kill(pid)
             _, status = os.waitpid(pid, 0)
             if is_ours:
+                if pid in self.ready and status:
+                    # It could not put its layers on, and the next one may not either.
+                    self.is_lame = True
                 self.ready.discard(pid)
                 self.busy.discard(pid)
                 self.say({"ended": pid, "status": status})
@@ -175,19 +181,24 @@ class Server:
             os.close(self.waker)
             os.close(self.taken)
             self.die_with_server()
-            text, rights, _, _ = orders.recvmsg(MOST_BYTES, self.space, _socket.MSG_CMSG_CLOEXEC)
-            if not text:
-                os._exit(0)
+            dress, fds = self.receive(orders)
+            self.confine(dress, fds)
+            order, fds = self.receive(orders)
             os.write(self.taker, TAKEN.pack(os.getpid()))
             os.close(self.taker)
             os.close(orders.detach())
-            order, _ = decode(text.decode())
-            self.confine(order, struct.unpack(f"{len(rights[0][2]) // 4}i", rights[0][2]))
+            # What these numbers were before is closed with this, the server's socket among it.
+            self.control.detach()
+            for number in (1, 2, 3, 4):
+                os.dup2(fds[number - 1], number)
+                os.close(fds[number - 1])
+            for kind, most in order["limits"]:
+                resource.setrlimit(kind, (most, most))
             job, _ = decode(os.read(JOB, os.fstat(JOB).st_size).decode())
             environ = os.environ
             for name, value in job["args"].items():
                 environ[name] = value
-            environ["HOME"] = environ["TMPDIR"] = order["home"]
+            environ["HOME"] = environ["TMPDIR"] = dress["home"]
             for name in ("caller_id", "context_id", "job_id"):
                 environ[name.upper()] = job[name]
         except BaseException as error:
@@ -195,25 +206,26 @@ class Server:
             os._exit(1)
         run(job)
 
-    def confine(self, order, fds):
+    def receive(self, orders):
+        """What the runner says, with its descriptors. A child that nobody wants any more ends."""
+        text, rights, _, _ = orders.recvmsg(MOST_BYTES, self.space, _socket.MSG_CMSG_CLOEXEC)
+        if not text:
+            os._exit(0)
+        words, _ = decode(text.decode())
+        fds = rights[0][2] if rights else b""
+        return words, struct.unpack(f"{len(fds) // 4}i", fds)
+
+    def confine(self, dress, fds):
         """Puts the layers on, each while those before it still allow that."""
-        at = 4
-        rules = None
-        if order["rules"]:
-            rules, at = fds[at], at + 1
-        for group in fds[at:]:
+        rules = fds[0] if dress["rules"] else None
+        for group in fds[1:] if dress["rules"] else fds:
             os.write(group, b"0")
             os.close(group)
-        # What these numbers were before is closed with this, the server's socket among it.
-        self.control.detach()
-        for number in (1, 2, 3, 4):
-            os.dup2(fds[number - 1], number)
-            os.close(fds[number - 1])
-        os.chdir(order["home"])
-        for kind, most in order["limits"]:
+        os.chdir(dress["home"])
+        for kind, most in dress["limits"]:
             resource.setrlimit(kind, (most, most))
-        if order["user"] is not None:
-            self.become_user(order["user"])
+        if dress["user"] is not None:
+            self.become_user(dress["user"])
         if rules is not None:
             self.restrict(rules)
             os.close(rules)

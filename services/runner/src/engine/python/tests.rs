@@ -92,14 +92,27 @@ async fn a_script_sees_its_job_as_globals_and_environment_and_nothing_of_the_run
 async fn the_directory_of_a_job_goes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let python = python(dir.path()).await;
-    let runner = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-    // The warm interpreter has one, too.
-    let before = std::fs::read_dir(&runner).unwrap().count();
-    let script = "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\nos.chmod('a', 0o500)";
-    Trial::start(&python, job(script)).ended().await.output();
-    until("the directory is gone", || std::fs::read_dir(&runner).unwrap().count() == before).await;
+    let script = "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('x')\nos.chmod('a', 0o500)\nprint(os.getcwd())";
+    let verdict = Trial::start(&python, job(script)).ended().await;
+    let home = Path::new(verdict.output().trim_end()).to_owned();
+    assert!(home.starts_with(dir.path()), "{home:?}");
+    until("the directory is gone", || !home.exists()).await;
     drop(python);
     until("that of the runner, too", || std::fs::read_dir(dir.path()).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_was_removed_while_it_waited_costs_no_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = python(dir.path()).await;
+    let runner = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let homes = || std::fs::read_dir(&runner).unwrap().map(|it| it.unwrap().path());
+    // The warm interpreter's own and those of its children.
+    until("children wait in their directories", || homes().count() > 2).await;
+    homes().for_each(|home| drop(std::fs::remove_dir(home)));
+    for _ in 0..6 {
+        assert_eq!(Trial::start(&python, job("print(1)")).ended().await.output(), "1\n");
+    }
 }
 
 #[tokio::test]
