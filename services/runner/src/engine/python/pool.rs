@@ -112,8 +112,12 @@ struct Order {
 
 /// What the server is told.
 #[derive(Serialize)]
-struct Kill {
-    kill: i32,
+#[serde(rename_all = "lowercase")]
+enum Word {
+    /// This child has a job, so another one is wanted.
+    Taken(i32),
+    /// This one is to end.
+    Kill(i32),
 }
 
 /// What the server says.
@@ -252,7 +256,11 @@ impl Server {
                 Ok(home)
             };
             match told() {
-                Ok(home) => return Ok((copy, ears, home)),
+                Ok(home) => {
+                    // Unheard, another child comes when this one has ended.
+                    let _ = self.tell(&Word::Taken(pid));
+                    return Ok((copy, ears, home));
+                }
                 // It has died while it waited.
                 Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                     self.forget(pid);
@@ -260,6 +268,10 @@ impl Server {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn tell(&self, word: &Word) -> io::Result<()> {
+        send(&self.control, &serde_json::to_vec(word)?, &[])
     }
 
     /// Tells a child what to put on.
@@ -389,8 +401,7 @@ impl Leader for Copy {
         if self.is_over() || self.ended.is_terminated() {
             return;
         }
-        let words = serde_json::to_vec(&Kill { kill: self.pid }).unwrap_or_default();
-        if send(&self.server.control, &words, &[]).is_err() {
+        if self.server.tell(&Word::Kill(self.pid)).is_err() {
             // It does not read what it is told, so it cannot be told otherwise.
             self.server.doom.notify_one();
         }

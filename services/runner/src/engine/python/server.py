@@ -24,8 +24,6 @@ CONTROL = 3
 MOST_BYTES = 64 << 10
 # Output, error output, messages, job; or file rules and control groups.
 DESCRIPTORS = 8
-# Who has taken a job.
-TAKEN = struct.Struct("=i")
 # Milliseconds until a fork that has failed is tried again.
 PAUSE = 100
 # An interpreter gives a function its quick form after fewer calls.
@@ -65,7 +63,6 @@ class Server:
         self.pause = None
         self.is_lame = False
         self.wake, self.waker = pipe()
-        self.taken, self.taker = pipe()
         # Orphans of a job come here, so that nothing is left of it in the table of processes.
         check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         # Was for the start of this process; scripts have an environment of their own.
@@ -80,7 +77,7 @@ class Server:
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
-        for fd in (CONTROL, self.wake, self.taken):
+        for fd in (CONTROL, self.wake):
             poll.register(fd, select.POLLIN)
         self.refill()
         while True:
@@ -88,8 +85,6 @@ class Server:
                 if fd == self.wake:
                     drain(fd)
                     self.reap()
-                elif fd == self.taken:
-                    self.hear()
                 elif not self.obey():
                     return
             self.refill()
@@ -121,26 +116,24 @@ class Server:
         ours.close()
         self.pause = 0
 
-    def hear(self):
-        """Notes who has taken a job."""
+    def obey(self):
+        """Hears all that the runner has said: who has got a job, and whom to end. False when the runner is gone."""
         while True:
             try:
-                (pid,) = TAKEN.unpack(os.read(self.taken, TAKEN.size))
+                text = self.control.recv(MOST_BYTES, _socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return
-            self.ready.discard(pid)
-            self.busy.add(pid)
-
-    def obey(self):
-        """Ends the child that the runner names; false when the runner is gone."""
-        text = self.control.recv(MOST_BYTES)
-        if not text:
-            return False
-        pid = json.loads(text)["kill"]
-        # The number is its own for as long as it is noted here.
-        if pid in self.ready or pid in self.busy:
-            kill(pid)
-        return True
+                return True
+            if not text:
+                return False
+            words = json.loads(text)
+            if "taken" in words:
+                pid = words["taken"]
+                if pid in self.ready:
+                    self.ready.discard(pid)
+                    self.busy.add(pid)
+            # The number is its own for as long as it is noted here.
+            elif words["kill"] in self.ready or words["kill"] in self.busy:
+                kill(words["kill"])
 
     def reap(self):
         """Says which children have ended. Their number is theirs until the rest of their group is dead."""
@@ -151,8 +144,8 @@ class Server:
                 return
             if ended is None:
                 return
-            # It said that it has a job before it ended.
-            self.hear()
+            # Whether it had a job was said before it ended.
+            self.obey()
             pid = ended.si_pid
             is_ours = pid in self.ready or pid in self.busy
             if is_ours:
@@ -179,13 +172,10 @@ class Server:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             os.close(self.wake)
             os.close(self.waker)
-            os.close(self.taken)
             self.die_with_server()
             dress, fds = self.receive(orders)
             self.confine(dress, fds)
             order, fds = self.receive(orders)
-            os.write(self.taker, TAKEN.pack(os.getpid()))
-            os.close(self.taker)
             os.close(orders.detach())
             # What these numbers were before is closed with this, the server's socket among it.
             self.control.detach()
@@ -284,7 +274,6 @@ def rehearse():
         check(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
         syscall(SYS_LANDLOCK_RESTRICT_SELF, -1, 0, 0, 0)
         decode(json.dumps({"a": [["b", 1]], "c": "\u00e9", "d": None, "e": True}))
-        TAKEN.pack(*TAKEN.unpack(bytes(TAKEN.size)))
         for end in _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET):
             os.close(end.detach())
         os.environ["REHEARSAL"] = ""
