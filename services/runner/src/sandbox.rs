@@ -150,6 +150,14 @@ struct Shared {
     dir: WorkDir,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.close();
+        }
+    }
+}
+
 /// What the children of an engine need beyond what every program gets.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {

@@ -56,6 +56,8 @@ struct Tree {
 pub(super) struct Cgroups {
     trees: Vec<Tree>,
     free: Mutex<Vec<Vec<Place>>>,
+    /// All that were ever made.
+    made: Mutex<Vec<PathBuf>>,
 }
 
 /// One group in one tree.
@@ -90,7 +92,7 @@ impl Cgroups {
             .into_iter()
             .filter(|tree| tree.make().and_then(|place| fs::remove_dir(place.dir)).is_ok())
             .collect();
-        (!trees.is_empty()).then(|| Arc::new(Self { trees, free: Mutex::default() }))
+        (!trees.is_empty()).then(|| Arc::new(Self { trees, free: Mutex::default(), made: Mutex::default() }))
     }
 
     /// What is limited.
@@ -102,10 +104,25 @@ impl Cgroups {
     pub(super) fn take(self: &Arc<Self>) -> io::Result<Group> {
         let places = match self.take_clean() {
             Some(places) => places,
-            None => self.trees.iter().map(Tree::make).collect::<io::Result<_>>()?,
+            None => self.make()?,
         };
         let kills_before = kills(&places);
         Ok(Group { places, kills_before, cgroups: Arc::clone(self) })
+    }
+
+    fn make(&self) -> io::Result<Vec<Place>> {
+        let places: Vec<Place> = self.trees.iter().map(Tree::make).collect::<io::Result<_>>()?;
+        self.made.lock().extend(places.iter().map(|place| place.dir.clone()));
+        Ok(places)
+    }
+
+    /// Ends what is left in the groups and removes them: the runner ends, and nobody waits for the threads that would.
+    pub(super) fn close(&self) {
+        for dir in self.made.lock().drain(..) {
+            if empty(&dir) {
+                let _ = fs::remove_dir(dir);
+            }
+        }
     }
 
     /// One that another job has left clean. A new one is made without the lock: that takes the kernel a while.
@@ -118,9 +135,7 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        for place in self.free.lock().drain(..).flatten() {
-            let _ = fs::remove_dir(place.dir);
-        }
+        self.close();
     }
 }
 
@@ -140,7 +155,7 @@ impl Drop for Group {
     /// Blocks for as long as it takes until nothing is left in it.
     fn drop(&mut self) {
         let places = std::mem::take(&mut self.places);
-        if places.iter().all(|place| place.empty()) {
+        if places.iter().all(|place| empty(&place.dir)) {
             self.cgroups.free.lock().push(places);
         } else {
             tracing::warn!(group = ?places.first().map(|place| &place.dir), "a job has left processes that cannot be killed");
@@ -180,30 +195,27 @@ impl Place {
         let count = fs::read_to_string(self.dir.join("pids.current"));
         count.map_or(true, |count| count.trim() == "0")
     }
+}
 
-    /// Kills what is in it; whether nothing is left.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a home is removed on a thread that may block, and this with it"
-    )]
-    fn empty(&self) -> bool {
-        for look in 0..LOOKS {
-            let text = fs::read_to_string(self.dir.join(PROCESSES)).unwrap_or_default();
-            let left = text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw));
-            let left: Vec<Pid> = left.collect();
-            if left.is_empty() {
-                return true;
-            }
-            for pid in left {
-                // It may have ended by itself.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            if look > 0 {
-                std::thread::sleep(PAUSE);
-            }
+/// Kills what is in a group; whether nothing is left.
+#[allow(clippy::disallowed_methods, reason = "on a thread that may block, or when all has ended")]
+fn empty(group: &Path) -> bool {
+    for look in 0..LOOKS {
+        let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
+        let left = text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw));
+        let left: Vec<Pid> = left.collect();
+        if left.is_empty() {
+            return true;
         }
-        false
+        for pid in left {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if look > 0 {
+            std::thread::sleep(PAUSE);
+        }
     }
+    false
 }
 
 fn kills(places: &[Place]) -> u64 {
