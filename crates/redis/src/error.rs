@@ -54,25 +54,24 @@ impl Error {
     }
 
     pub(crate) fn of(address: &str, source: redis::RedisError) -> Self {
-        use redis::{ErrorKind, ServerErrorKind as Server};
         let address = address.to_owned();
-        match source.kind() {
-            ErrorKind::Io | ErrorKind::AuthenticationFailed => Self::Away { address, source },
-            ErrorKind::Server(
-                Server::BusyLoading | Server::TryAgain | Server::MasterDown | Server::ReadOnly,
-            ) => Self::Away { address, source },
-            ErrorKind::Extension => match source.code() {
-                Some("OOM") => Self::Full { address },
-                Some("BUSY" | "MISCONF" | "NOREPLICAS" | "NOAUTH" | "WRONGPASS") => {
-                    Self::Away { address, source }
-                }
-                Some(code) if code.starts_with("HERO_") => Self::Refused {
-                    code: code.to_owned(),
-                    detail: source.detail().unwrap_or_default().to_owned(),
-                },
-                _ => Self::Failed { address, source },
+        // Of several commands, the first that failed: a transaction is given up because of it.
+        let said = source.clone().into_server_errors();
+        let said = said.as_deref().and_then(|errors| errors.first()).map(|(_, error)| error);
+        match said.map_or("", |error| error.code()) {
+            "OOM" => Self::Full { address },
+            "LOADING" | "TRYAGAIN" | "MASTERDOWN" | "READONLY" | "BUSY" | "MISCONF" | "NOREPLICAS"
+            | "NOAUTH" | "WRONGPASS" => Self::Away { address, source },
+            code if code.starts_with("HERO_") => Self::Refused {
+                code: code.to_owned(),
+                detail: said.and_then(|error| error.details()).unwrap_or_default().to_owned(),
             },
-            _ if source.is_connection_dropped() || source.is_timeout() => Self::Away { address, source },
+            _ if matches!(source.kind(), redis::ErrorKind::Io | redis::ErrorKind::AuthenticationFailed)
+                || source.is_connection_dropped()
+                || source.is_timeout() =>
+            {
+                Self::Away { address, source }
+            }
             _ => Self::Failed { address, source },
         }
     }

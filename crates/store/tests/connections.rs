@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hero_domain::{ErrorKind, JobEventKind, JobId, JobStatus, NewJob, Priority, ScriptType};
-use hero_redis::RedisConfig;
+use hero_redis::{Link, RedisConfig, cmd, pipe};
 use hero_store::{
     Claim, Claimed, Control, ControlMessage, Error, Finish, JobStore, Lane, Outcome, Session, SignIn,
     Stopped, Store, Waits, Watch, Work,
@@ -354,6 +354,24 @@ async fn a_full_redis_takes_no_new_jobs_and_lets_those_that_run_end() {
     assert_eq!(jobs[0].id, waiting, "waiting jobs can still be claimed");
     store.clear(None).await.expect("a clear");
     submit(&store, osis()).await;
+}
+
+#[tokio::test]
+async fn a_full_redis_is_told_as_such_by_one_command_and_by_several() {
+    let server = RedisServer::start_with(&["--maxmemory", "1"]).expect("redis");
+    let link = Link::open(&RedisConfig::at(server.url().parse().expect("an address"))).expect("a link");
+    let mut several = pipe();
+    several.cmd("DEL").arg("a").ignore().cmd("SET").arg("a").arg("b").ignore();
+    let mut transaction = several.clone();
+    transaction.atomic();
+    let errors = [
+        link.call::<()>(cmd("SET").arg("a").arg("b")).await,
+        link.call_all::<()>(&several).await,
+        link.call_all::<()>(&transaction).await,
+    ];
+    for error in errors {
+        assert!(matches!(error, Err(hero_redis::Error::Full { .. })), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,9 @@ pub(crate) async fn share(
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.requested() => {
+                if reader.since_ms.is_none() {
+                    reader.load().await?;
+                }
                 save(&shared).await?;
                 return Ok(());
             }
