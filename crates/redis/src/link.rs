@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisResult, aio::MultiplexedConnection};
+use tokio::time::error::Elapsed;
 
 use crate::{
     Error, RedisConfig, Result, Script,
@@ -164,12 +165,23 @@ impl Blocking {
     /// # Errors
     /// What Redis said, or [`Error::Away`].
     pub async fn call<T: FromRedisValue>(&mut self, cmd: &Cmd, longest: Duration) -> Result<T> {
-        match tokio::time::timeout(longest + self.grace, cmd.query_async(&mut self.connection)).await {
-            Ok(answer) => answer.map_err(|error| Error::of(&self.address, error)),
-            Err(_) => Err(Error::of(
-                &self.address,
-                std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into(),
-            )),
-        }
+        let answer = tokio::time::timeout(longest + self.grace, cmd.query_async(&mut self.connection)).await;
+        self.told(answer)
+    }
+
+    /// Sends several commands at once, of which one may block: those after it are done when it is.
+    ///
+    /// # Errors
+    /// What Redis said, or [`Error::Away`].
+    pub async fn call_all<T: FromRedisValue>(&mut self, pipeline: &Pipeline, longest: Duration) -> Result<T> {
+        let answer = pipeline.query_async(&mut self.connection);
+        let answer = tokio::time::timeout(longest + self.grace, answer).await;
+        self.told(answer)
+    }
+
+    fn told<T>(&self, answer: std::result::Result<RedisResult<T>, Elapsed>) -> Result<T> {
+        let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time").into();
+        let answer = answer.unwrap_or_else(|_| Err(late()));
+        answer.map_err(|error| Error::of(&self.address, error))
     }
 }

@@ -4,8 +4,7 @@
 use http::StatusCode;
 
 use crate::{
-    key::{self, verify},
-    keys,
+    key, keys,
     message::{Invalid, Message},
     relay::{Relay, now_s},
     stats::{self, Event},
@@ -48,7 +47,7 @@ impl Relay {
             )));
         }
         let twin = self.source(message.src).await?;
-        if let Err(error) = verify(&message, &twin.account) {
+        if let Err(error) = twin.account.verify(&message) {
             self.verify_again(&message, error).await?;
         }
         if !self.rates.allow(message.src) {
@@ -66,7 +65,7 @@ impl Relay {
         }
         self.twins.doubt(message.src);
         let twin = self.source(message.src).await?;
-        verify(message, &twin.account).map_err(|_| refusal)
+        twin.account.verify(message).map_err(|_| refusal)
     }
 
     async fn source(&self, src: i64) -> Result<std::sync::Arc<Twin>, Refusal> {

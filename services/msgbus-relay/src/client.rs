@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header::CONTENT_TYPE};
+use http::{Method, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -52,7 +52,7 @@ impl Client {
         url: &str,
         body: String,
         timeout: Duration,
-    ) -> Result<(StatusCode, Bytes), String> {
+    ) -> Result<Response<Bytes>, String> {
         let request =
             Request::builder().method(Method::POST).uri(url).header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::from(body)).map_err(|error| format!("Post \"{url}\": {error}"))?;
@@ -66,7 +66,7 @@ impl Client {
         url: &str,
         timeout: Duration,
         max_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), String> {
+    ) -> Result<Response<Bytes>, String> {
         let request =
             Request::get(url).body(Full::default()).map_err(|error| format!("GET {url}: {error}"))?;
         let answer = tokio::time::timeout(timeout, self.send(request, max_bytes)).await;
@@ -74,15 +74,15 @@ impl Client {
         answer.map_err(|error| format!("GET {url}: {error}"))
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>, max: usize) -> Result<(StatusCode, Bytes), String> {
+    async fn send(&self, request: Request<Full<Bytes>>, max: usize) -> Result<Response<Bytes>, String> {
         let answer = match &self.0 {
             Kind::Plain(client) => client.request(request).await,
             Kind::Tls(client) => client.request(request).await,
         };
         let answer = answer.map_err(|error| chain(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), max).collect().await.map_err(|error| chain(&*error))?;
-        Ok((status, body.to_bytes()))
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, max).collect().await.map_err(|error| chain(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 

@@ -3,18 +3,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use hero_runtime::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     keys,
-    ledger::{Accepted, Delivery, Held, Kind, Memory, Parcel, next_item},
+    ledger::{Accepted, Delivery, Held, Kind, Memory, Parcel, next_items},
     message::{Invalid, Message},
     outbox::dispatch,
     relay::{Shared, destination_of, expires_ms, invalid_request, now_s},
     stats::{self, Event},
 };
 
+/// The most items that are fetched at once.
+const AT_ONCE: usize = 32;
 /// How long one wait for an item takes.
 const WAIT: Duration = Duration::from_secs(5);
 /// The pause while a service does not keep up with its queue.
@@ -36,6 +39,15 @@ impl Queue {
             Self::Remote => keys::REMOTE.to_owned(),
             Self::Reply => keys::REPLY.to_owned(),
             Self::Rpc => keys::command(keys::RPC_COMMAND),
+        }
+    }
+
+    /// How many items may be fetched at once, and are worked on side by side on one processor.
+    const fn at_once(self) -> usize {
+        match self {
+            Self::Local | Self::Reply => AT_ONCE,
+            // Each may take long.
+            Self::Remote | Self::Rpc => 1,
         }
     }
 }
@@ -66,19 +78,23 @@ impl Consumer {
         }
         drop(all);
         let mut waiter = self.relay.ledger.waiter().await?;
-        let next = next_item(&queue, WAIT);
+        // More when there were more the last time.
+        let mut wanted = 1;
         loop {
-            let place = Arc::clone(&self.places).acquire_owned().await?;
-            let item: Option<Vec<u8>> = tokio::select! {
-                item = waiter.call(&next, WAIT) => item?,
+            let first = Arc::clone(&self.places).acquire_owned().await?;
+            let others = wanted.min(1 + self.places.available_permits()) - 1;
+            let others = Arc::clone(&self.places).acquire_many_owned(u32::try_from(others)?).await?;
+            let next = next_items(&queue, WAIT, 1 + others.num_permits());
+            let items: Vec<Option<Vec<u8>>> = tokio::select! {
+                items = waiter.call_all(&next, WAIT) => items?,
                 () = shutdown.requested() => break,
             };
-            if let Some(item) = item {
-                let (relay, queue) = (Arc::clone(&self.relay), self.queue);
-                tokio::spawn(async move {
-                    handle(&relay, queue, &item).await;
-                    drop(place);
-                });
+            let asked = items.len();
+            let items: Vec<Vec<u8>> = items.into_iter().flatten().collect();
+            wanted = if items.len() < asked { items.len().max(1) } else { 2 * asked };
+            wanted = wanted.min(self.queue.at_once());
+            if !items.is_empty() {
+                tokio::spawn(handle_all(Arc::clone(&self.relay), self.queue, items, first, others));
             }
         }
         // What is being worked on gets to its end, if the grace lasts.
@@ -88,6 +104,28 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Works on items side by side, so that what they ask of Redis goes there together; each gives up its place when it is
+/// done.
+async fn handle_all(
+    relay: Shared,
+    queue: Queue,
+    items: Vec<Vec<u8>>,
+    first: OwnedSemaphorePermit,
+    mut others: OwnedSemaphorePermit,
+) {
+    let places = std::iter::once(first).chain(std::iter::from_fn(|| others.split(1)));
+    let work: Vec<_> = items.iter().zip(places).collect();
+    drop(others);
+    let each = work.into_iter().map(|(item, place)| {
+        let relay = &relay;
+        async move {
+            handle(relay, queue, item).await;
+            drop(place);
+        }
+    });
+    join_all(each).await;
 }
 
 async fn handle(relay: &Shared, queue: Queue, item: &[u8]) {
@@ -118,7 +156,7 @@ async fn local(relay: &Shared, held: Held<'_>, message: Message) {
     accept(relay, held, message).await;
 }
 
-/// Takes a valid request in and sends it; the uids by destination. Without any: it was taken before.
+/// Takes a valid request in and sends it; the uids by destination.
 pub(crate) async fn accept(relay: &Shared, held: Held<'_>, message: Message) -> Option<Vec<String>> {
     let record = Message {
         uid: String::new(),
@@ -130,19 +168,9 @@ pub(crate) async fn accept(relay: &Shared, held: Held<'_>, message: Message) -> 
         ..message
     };
     let (text, expires_ms) = (record.to_json(), expires_ms(&record));
-    let request = Accepted { text: &text, ret: &record.ret, dst: &record.dst, expires_ms };
-    let uids = if request.is_long() {
-        let uids = relay.insist("number", || relay.ledger.number(&record.dst)).await?;
-        relay.insist("accept", || relay.ledger.accept_as(&uids, held, &request)).await?;
-        uids
-    } else {
-        relay.insist("accept", || relay.ledger.accept(held, &request)).await?
-    };
-    if uids.is_empty() {
-        // The first try got through, and only its answer was lost: what it claimed is nobody's.
-        relay.insist("release", || relay.ledger.release_claims(Kind::Request)).await;
-        return Some(uids);
-    }
+    let request = Accepted { text: &text, ret: &record.ret, expires_ms };
+    let uids = relay.insist("number", || relay.ledger.uids(&record.dst)).await?;
+    relay.insist("accept", || relay.ledger.accept(&uids, held, &request)).await?;
     let record = Arc::new(record);
     for (uid, dst) in uids.iter().zip(&record.dst) {
         stats::count(Event::Accepted);

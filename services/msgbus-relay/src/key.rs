@@ -4,7 +4,7 @@
 //! `s` sr25519) and 64 bytes over the message's challenge; the type byte, not the twin's record, picks the
 //! algorithm, and the public key is the twin's 32-byte account id.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::OnceLock};
 
 use ed25519_dalek::{Signer, Verifier};
 use schnorrkel::{ExpansionMode, MiniSecretKey};
@@ -125,33 +125,72 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Checks a message's signature against the sender's account id.
-///
-/// # Errors
-/// Which of the checks failed, in the old daemon's words.
-pub fn verify(message: &Message, account: &[u8; 32]) -> Result<(), Error> {
-    if message.sig.is_empty() {
-        return Err(Error::Unsigned);
+/// A twin's account: its 32-byte public key, of whichever algorithm it signs with. Reading a key costs a third of
+/// checking a signature with it, so each is read once.
+#[derive(Clone)]
+pub struct Account {
+    id: [u8; 32],
+    ed25519: OnceLock<Option<ed25519_dalek::VerifyingKey>>,
+    sr25519: OnceLock<Option<schnorrkel::PublicKey>>,
+}
+
+impl Account {
+    /// Checks a message's signature.
+    ///
+    /// # Errors
+    /// Which of the checks failed, in the old daemon's words.
+    pub fn verify(&self, message: &Message) -> Result<(), Error> {
+        if message.sig.is_empty() {
+            return Err(Error::Unsigned);
+        }
+        let bytes = hex::decode(&message.sig).map_err(|error| Error::NotHex { reason: error.to_string() })?;
+        let (prefix, signature) = bytes.split_first().ok_or(Error::Unsigned)?;
+        let challenge = message.challenge();
+        let valid = match *prefix {
+            TYPE_ED25519 => self.verify_ed25519(&challenge, signature),
+            TYPE_SR25519 => self.verify_sr25519(&challenge, signature),
+            prefix => return Err(Error::UnknownPrefix { prefix }),
+        };
+        valid.ok_or(Error::Mismatch)
     }
-    let bytes = hex::decode(&message.sig).map_err(|error| Error::NotHex { reason: error.to_string() })?;
-    let (prefix, signature) = bytes.split_first().ok_or(Error::Unsigned)?;
-    let challenge = message.challenge();
-    let valid = match *prefix {
-        TYPE_ED25519 => verify_ed25519(account, &challenge, signature),
-        TYPE_SR25519 => verify_sr25519(account, &challenge, signature),
-        prefix => return Err(Error::UnknownPrefix { prefix }),
-    };
-    valid.ok_or(Error::Mismatch)
+
+    fn verify_ed25519(&self, challenge: &[u8], signature: &[u8]) -> Option<()> {
+        let read = || ed25519_dalek::VerifyingKey::from_bytes(&self.id).ok();
+        let key = self.ed25519.get_or_init(read).as_ref()?;
+        key.verify(challenge, &ed25519_dalek::Signature::from_slice(signature).ok()?).ok()
+    }
+
+    fn verify_sr25519(&self, challenge: &[u8], signature: &[u8]) -> Option<()> {
+        let read = || schnorrkel::PublicKey::from_bytes(&self.id).ok();
+        let key = self.sr25519.get_or_init(read).as_ref()?;
+        key.verify_simple(CONTEXT, challenge, &schnorrkel::Signature::from_bytes(signature).ok()?).ok()
+    }
 }
 
-fn verify_ed25519(account: &[u8; 32], challenge: &[u8], signature: &[u8]) -> Option<()> {
-    let key = ed25519_dalek::VerifyingKey::from_bytes(account).ok()?;
-    key.verify(challenge, &ed25519_dalek::Signature::from_slice(signature).ok()?).ok()
+impl From<[u8; 32]> for Account {
+    fn from(id: [u8; 32]) -> Self {
+        Self { id, ed25519: OnceLock::new(), sr25519: OnceLock::new() }
+    }
 }
 
-fn verify_sr25519(account: &[u8; 32], challenge: &[u8], signature: &[u8]) -> Option<()> {
-    let key = schnorrkel::PublicKey::from_bytes(account).ok()?;
-    key.verify_simple(CONTEXT, challenge, &schnorrkel::Signature::from_bytes(signature).ok()?).ok()
+impl PartialEq<[u8; 32]> for Account {
+    fn eq(&self, id: &[u8; 32]) -> bool {
+        self.id == *id
+    }
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Account {}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.id))
+    }
 }
 
 fn seed_of(secret: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
@@ -174,7 +213,7 @@ fn seed_of(secret: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Key, KeyType, verify};
+    use super::{Account, Error, Key, KeyType};
     use crate::message::Message;
 
     const SEED: &str = "0x0101010101010101010101010101010101010101010101010101010101010101";
@@ -193,10 +232,10 @@ mod tests {
         }
     }
 
-    fn account(hex_text: &str) -> [u8; 32] {
+    fn account(hex_text: &str) -> Account {
         let mut bytes = [0; 32];
         hex::decode_to_slice(hex_text, &mut bytes).unwrap();
-        bytes
+        bytes.into()
     }
 
     #[test]
@@ -226,16 +265,16 @@ mod tests {
         let public = account("189dac29296d31814dc8c56cf3d36a0543372bba7538fa322a4aebfebc39e056");
         let mut message = vector();
         message.sig = "73123639eae1cb1042fe9bc92e31bb3ba716b5fc89431282ddaa3b797cbf4bca48c21f6de0da8f889009aa1e52dc7f28896e4e6130105a25374fb6af1ee622248a".into();
-        verify(&message, &public).unwrap();
+        public.verify(&message).unwrap();
         let key = Key::from_secret(KeyType::Sr25519, SEED).unwrap();
-        assert_eq!(key.public(), public);
+        assert_eq!(public, key.public());
         message.sig.clear();
         key.sign(&mut message);
-        verify(&message, &public).unwrap();
+        public.verify(&message).unwrap();
         message.sig.make_ascii_uppercase();
-        verify(&message, &public).unwrap();
+        public.verify(&message).unwrap();
         message.dat = "b3RoZXI=".into();
-        assert_eq!(verify(&message, &public), Err(Error::Mismatch));
+        assert_eq!(public.verify(&message), Err(Error::Mismatch));
     }
 
     /// The development phrase of Substrate and the account that `subkey inspect` prints for it.
@@ -260,11 +299,11 @@ mod tests {
 
     #[test]
     fn each_failed_check_has_its_words() {
-        let public = [7; 32];
+        let public = Account::from([7; 32]);
         let with = |sig: &str| Message { sig: sig.into(), ..vector() };
-        assert_eq!(verify(&with(""), &public), Err(Error::Unsigned));
-        assert!(matches!(verify(&with("zz"), &public), Err(Error::NotHex { .. })));
-        assert_eq!(verify(&with("aa00"), &public), Err(Error::UnknownPrefix { prefix: 0xaa }));
-        assert_eq!(verify(&with("6500"), &public), Err(Error::Mismatch));
+        assert_eq!(public.verify(&with("")), Err(Error::Unsigned));
+        assert!(matches!(public.verify(&with("zz")), Err(Error::NotHex { .. })));
+        assert_eq!(public.verify(&with("aa00")), Err(Error::UnknownPrefix { prefix: 0xaa }));
+        assert_eq!(public.verify(&with("6500")), Err(Error::Mismatch));
     }
 }

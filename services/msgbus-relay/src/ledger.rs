@@ -1,13 +1,16 @@
 //! What the bus keeps in Redis, and the only way to change it. Every change of more than one key is one script,
 //! so a kill at any moment leaves each message in exactly one place.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hero_redis::{Blocking, Cmd, Error, Function, Library, Link, Result, Script, cmd, pipe};
+use hero_redis::{Blocking, Error, Function, Library, Link, Pipeline, Result, Script, cmd, pipe};
 use serde::{Deserialize, Serialize};
 
-use crate::{keys, message::Message};
+use crate::{keys, message::Message, numbers::Numbers};
 
 /// How long answers are kept in a return queue, as the contract says.
 pub(crate) const RETURN_QUEUE_S: u64 = 1_800;
@@ -29,7 +32,8 @@ const LEASE: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(crate) struct Ledger {
     link: Link,
-    scripts: std::sync::Arc<Scripts>,
+    scripts: Arc<Scripts>,
+    numbers: Arc<Numbers>,
 }
 
 macro_rules! scripts {
@@ -52,7 +56,7 @@ macro_rules! scripts {
     };
 }
 
-scripts!(accept, take, deliver, proxied, retry, claim, bury, recover, requeue);
+scripts!(take, deliver, proxied, retry, claim, bury, recover, requeue);
 
 /// Where an item is that is being worked on; nowhere, if it did not come from a queue.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,15 +94,7 @@ pub(crate) struct Accepted<'a> {
     /// Its record, as the backlog keeps it.
     pub(crate) text: &'a str,
     pub(crate) ret: &'a str,
-    pub(crate) dst: &'a [i64],
     pub(crate) expires_ms: i64,
-}
-
-impl Accepted<'_> {
-    /// Whether it goes past the scripts.
-    pub(crate) const fn is_long(&self) -> bool {
-        self.text.len() > LONG
-    }
 }
 
 /// A request that got its answer.
@@ -192,7 +188,7 @@ impl Ledger {
     pub(crate) fn new(link: Link) -> Self {
         let shared = [&keys::as_lua(), include_str!("scripts/items.lua")].concat();
         let library = Library::new("hero_msgbus", &shared, "call, try = redis.call, redis.pcall", FUNCTIONS);
-        Self { link, scripts: Scripts::of(&library).into() }
+        Self { link, scripts: Scripts::of(&library).into(), numbers: Arc::default() }
     }
 
     /// A connection of its own, to wait on a queue.
@@ -230,38 +226,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a request in, one entry for each destination; their uids, in that order. None: it was handled before.
-    pub(crate) async fn accept(&self, held: Held<'_>, request: &Accepted<'_>) -> Result<Vec<String>> {
-        let mut call = self.scripts.accept.command(
-            &[],
-            7 + request.dst.len(),
-            held.item.len() + request.text.len() + 128,
-        );
-        call.arg(held.processing).arg(held.item).arg(request.text).arg(request.ret);
-        call.arg(now_ms()).arg(request.expires_ms).arg(lease_end());
-        for dst in request.dst {
-            call.arg(*dst);
-        }
-        self.link.run(&self.scripts.accept, &call).await
-    }
-
-    /// Numbers for a request, one for each destination: the uids that [`Self::accept_as`] takes.
-    pub(crate) async fn number(&self, dst: &[i64]) -> Result<Vec<String>> {
-        let mut next = pipe();
+    /// The uids of a new request, one for each destination.
+    pub(crate) async fn uids(&self, dst: &[i64]) -> Result<Vec<String>> {
+        let mut uids = Vec::with_capacity(dst.len());
         for dst in dst {
-            next.cmd("INCR").arg(format!("{}{dst}", keys::COUNTER));
+            uids.push(self.numbers.uid(&self.link, *dst).await?);
         }
-        let numbers: Vec<i64> = self.link.call_all(&next).await?;
-        Ok(dst.iter().zip(numbers).map(|(dst, number)| format!("{dst}.{number}")).collect())
+        Ok(uids)
     }
 
-    /// Takes a long request in under these uids. Done twice, it is the same.
-    pub(crate) async fn accept_as(
-        &self,
-        uids: &[String],
-        held: Held<'_>,
-        request: &Accepted<'_>,
-    ) -> Result<()> {
+    /// Takes a request in under these uids. Done twice, it is the same.
+    pub(crate) async fn accept(&self, uids: &[String], held: Held<'_>, request: &Accepted<'_>) -> Result<()> {
         let (waiting, lease_end) = (format!("{}:{}", now_ms(), request.ret), lease_end());
         let mut all = pipe();
         all.atomic();
@@ -278,7 +253,14 @@ impl Ledger {
     }
 
     /// Gives a request its answer, if it has none yet. The answer's own return queue is replaced by the asker's.
-    pub(crate) async fn take(&self, held: Held<'_>, uid: &str, answer: &Message) -> Result<Option<Taken>> {
+    /// `ends_sending`: the request is not sent any more; otherwise its sender settles it.
+    pub(crate) async fn take(
+        &self,
+        held: Held<'_>,
+        uid: &str,
+        answer: &Message,
+        ends_sending: bool,
+    ) -> Result<Option<Taken>> {
         let mut text = Message { ret: String::new(), ..answer.clone() }.to_json();
         // Quotes inside of a text are escaped, so this is the member itself.
         let at = text.rfind(r#","ret":"""#).map_or(text.len() - 2, |at| at + r#","ret":"#.len());
@@ -294,9 +276,9 @@ impl Ledger {
             }
             (head, tail) = ("", "");
         }
-        let mut call = self.scripts.take.command(&[], 7, held.item.len() + head.len() + tail.len() + 128);
+        let mut call = self.scripts.take.command(&[], 8, held.item.len() + head.len() + tail.len() + 128);
         call.arg(held.processing).arg(held.item).arg(uid);
-        call.arg(head).arg(tail).arg(RETURN_QUEUE_S).arg(parcel);
+        call.arg(head).arg(tail).arg(RETURN_QUEUE_S).arg(parcel).arg(i32::from(ends_sending));
         let taken: Option<(i64, String)> = self.link.run(&self.scripts.take, &call).await?;
         Ok(taken.map(|(accepted_ms, ret)| Taken { accepted_ms, ret }))
     }
@@ -317,7 +299,6 @@ impl Ledger {
         let mut all = pipe();
         all.atomic();
         all.cmd("HSET").arg(keys::ANSWERS).arg(id).arg(record.to_json()).ignore();
-        all.cmd("HDEL").arg(keys::FAILURES).arg(id).ignore();
         all.cmd("ZADD").arg(keys::ANSWERS_DUE).arg(lease_end()).arg(id).ignore();
         all.cmd("LREM").arg(held.processing).arg(1).arg(held.item).ignore();
         self.link.call_all(&all).await
@@ -386,9 +367,9 @@ impl Ledger {
     pub(crate) async fn settle(&self, kind: Kind, ids: &[&str]) -> Result<()> {
         let mut done = pipe();
         done.cmd("ZREM").arg(kind.schedule()).arg(ids).ignore();
+        done.cmd("HDEL").arg(keys::FAILURES).arg(ids).ignore();
         if kind == Kind::Reply {
             done.cmd("HDEL").arg(keys::ANSWERS).arg(ids).ignore();
-            done.cmd("HDEL").arg(keys::FAILURES).arg(ids).ignore();
         }
         self.link.call_all(&done).await
     }
@@ -483,10 +464,15 @@ impl Ledger {
     }
 }
 
-/// Moves the next item of a queue to where it is worked on.
-pub(crate) fn next_item(queue: &str, longest: Duration) -> Cmd {
-    let mut next = cmd("BLMOVE");
-    next.arg(queue).arg(keys::processing(queue)).arg("LEFT").arg("RIGHT").arg(longest.as_secs_f64());
+/// Moves the next items of a queue to where they are worked on, up to so many: the first one is waited for, the others
+/// are there or not.
+pub(crate) fn next_items(queue: &str, longest: Duration, count: usize) -> Pipeline {
+    let (mut next, processing) = (pipe(), keys::processing(queue));
+    let first = next.cmd("BLMOVE").arg(queue).arg(&processing).arg("LEFT").arg("RIGHT");
+    first.arg(longest.as_secs_f64());
+    for _ in 1..count {
+        next.cmd("LMOVE").arg(queue).arg(&processing).arg("LEFT").arg("RIGHT");
+    }
     next
 }
 

@@ -8,6 +8,7 @@
 //! It must never know what a command means; JSON-RPC over the bus (`hero.rpc`) goes into the one method table.
 
 mod admission;
+mod batch;
 mod bus;
 mod client;
 mod config;
@@ -16,6 +17,7 @@ pub mod key;
 mod keys;
 mod ledger;
 pub mod message;
+mod numbers;
 mod outbox;
 mod rates;
 mod registry;

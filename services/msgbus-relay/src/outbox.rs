@@ -1,4 +1,4 @@
-//! What is on its way to other twins. Each twin has a lane of its own with a bound on what runs at once, so one
+//! What is on its way to other twins. Each twin has lanes of its own with a bound on what runs at once, so one
 //! that hangs takes nothing from the others.
 //!
 //! Redis has the truth (what is to be sent, and when again); a lane only orders what this process does about it.
@@ -9,25 +9,26 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures::future::join_all;
 use hero_telemetry::{Attributes, metrics, names, spans};
-use http::StatusCode;
+use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing::Instrument as _;
 
 use crate::{
+    batch::{self, Outcome},
     keys,
     ledger::{Attempts, Delivery, Held, Kind, Memory, Next, Parcel, now_ms},
     message::Message,
     relay::{Relay, Shared, expiration_s, now_s},
     stats::{self, Event},
-    twins::Unknown,
+    twins::{Twin, Unknown},
 };
 
-/// Messages of a lane whose text is kept in memory; those behind them are read again when their turn comes.
-const KEPT: usize = 64;
-/// Bytes of a text that is kept.
-const KEPT_BYTES: usize = 256 << 10;
+/// Bytes of a lane's payloads that are kept in memory; the messages behind them are read again when their turn comes.
+const KEPT_BYTES: usize = 4 << 20;
 
 /// How long a letter that has been sent waits for others, to be settled with them in one call.
 const SETTLED_TOGETHER: Duration = Duration::from_millis(5);
@@ -38,16 +39,26 @@ pub(crate) struct Outbox(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    lanes: HashMap<i64, Lane>,
+    lanes: HashMap<Place, Lane>,
     /// Everything that is in a lane or being sent; whether another reply of the same id has come meanwhile.
     owned: HashMap<(Kind, String), bool>,
     /// What has been sent and is still to be settled.
     sent: Vec<(i64, Letter)>,
 }
 
+/// Which lane: what is in it can go together, if it is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    dst: i64,
+    kind: Kind,
+    is_short: bool,
+}
+
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Letter>,
+    /// Bytes of the payloads in memory.
+    kept: usize,
     running: usize,
 }
 
@@ -55,6 +66,15 @@ struct Letter {
     kind: Kind,
     id: String,
     record: Option<Arc<Message>>,
+}
+
+/// What a lane may do.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Deliveries at a time.
+    most: usize,
+    /// Messages that the destination takes in one delivery.
+    batch: usize,
 }
 
 /// Why a delivery failed.
@@ -72,6 +92,25 @@ impl Failure {
     fn last(words: impl Into<String>) -> Self {
         Self { words: words.into(), is_final: true }
     }
+
+    /// What another relay has answered.
+    fn refused(status: StatusCode, reason: &str) -> Self {
+        let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+        let words = format!("failed to send remote: {} ({reason})", status_line(status));
+        Self { words, is_final: status.is_client_error() && !passing.contains(&status) }
+    }
+}
+
+impl Letter {
+    /// Its payload in memory.
+    fn kept(&self) -> usize {
+        self.record.as_ref().map_or(0, |it| it.dat.len())
+    }
+
+    fn place(&self, dst: i64) -> Place {
+        let is_short = self.record.as_ref().is_some_and(|it| batch::is_short(it));
+        Place { dst, kind: self.kind, is_short }
+    }
 }
 
 impl Outbox {
@@ -80,36 +119,38 @@ impl Outbox {
         self.0.lock().owned.is_empty()
     }
 
-    /// Puts a letter into its lane; true: the lane may run one more.
-    fn put(&self, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>, most: usize) -> bool {
+    /// Puts a letter into its lane; the lane, if it may run one more.
+    fn put(&self, dst: i64, letter: Letter, bounds: Bounds) -> Option<Place> {
         let mut state = self.0.lock();
-        match state.owned.entry((kind, id.to_owned())) {
+        match state.owned.entry((letter.kind, letter.id.clone())) {
             Entry::Vacant(free) => {
                 free.insert(false);
             }
             Entry::Occupied(mut owned) => {
-                *owned.get_mut() = kind == Kind::Reply;
-                return false;
+                *owned.get_mut() = letter.kind == Kind::Reply;
+                return None;
             }
         }
-        state.add(dst, Letter { kind, id: id.to_owned(), record }, most)
+        state.add(dst, letter, bounds)
     }
 
-    /// The next letter of a lane; none: its worker has ended.
-    fn next(&self, dst: i64) -> Option<Letter> {
+    /// The next letters of a lane, as many as go together; none: its worker has ended.
+    fn next(&self, place: Place, batch: usize) -> Vec<Letter> {
         let mut state = self.0.lock();
-        let lane = state.lanes.get_mut(&dst)?;
-        if let Some(letter) = lane.waiting.pop_front() {
-            return Some(letter);
+        let Some(lane) = state.lanes.get_mut(&place) else { return Vec::new() };
+        let together = if place.is_short { batch.min(lane.waiting.len()) } else { 1 };
+        let letters: Vec<Letter> = lane.waiting.drain(..together.min(lane.waiting.len())).collect();
+        lane.kept -= letters.iter().map(Letter::kept).sum::<usize>();
+        if letters.is_empty() {
+            lane.running -= 1;
+            if lane.running == 0 {
+                state.lanes.remove(&place);
+            }
         }
-        lane.running -= 1;
-        if lane.running == 0 {
-            state.lanes.remove(&dst);
-        }
-        None
+        letters
     }
 
-    /// A letter of a lane is to be settled; true: it is the first of those that are settled together.
+    /// A letter is to be settled; true: it is the first of those that are settled together.
     fn sent(&self, dst: i64, letter: Letter) -> bool {
         let sent = &mut self.0.lock().sent;
         sent.push((dst, letter));
@@ -120,64 +161,81 @@ impl Outbox {
         std::mem::take(&mut self.0.lock().sent)
     }
 
-    /// A letter of a lane has been seen to. Another reply of its id may have been taken in after that, and before this:
-    /// it is looked for, or it would lie there until its lease is over; true: the lane may run one more.
-    fn done(&self, dst: i64, letter: Letter, most: usize) -> bool {
+    /// A letter has been seen to. Another reply of its id may have been taken in after that, and before this: it is
+    /// looked for, or it would lie there until its lease is over; its lane, if that may run one more.
+    fn done(&self, dst: i64, letter: Letter, bounds: Bounds) -> Option<Place> {
         let mut state = self.0.lock();
         match state.owned.entry((letter.kind, letter.id.clone())) {
             Entry::Occupied(mut owned) if *owned.get() => {
                 *owned.get_mut() = false;
-                state.add(dst, Letter { record: None, ..letter }, most)
+                state.add(dst, Letter { record: None, ..letter }, bounds)
             }
             Entry::Occupied(owned) => {
                 owned.remove();
-                false
+                None
             }
-            Entry::Vacant(_) => false,
+            Entry::Vacant(_) => None,
         }
     }
 }
 
 impl State {
-    fn add(&mut self, dst: i64, letter: Letter, most: usize) -> bool {
-        let lane = self.lanes.entry(dst).or_default();
-        let is_kept = |it: &Arc<Message>| lane.waiting.len() < KEPT && it.dat.len() <= KEPT_BYTES;
-        let record = letter.record.filter(is_kept);
-        lane.waiting.push_back(Letter { record, ..letter });
-        let may_run = lane.running < most;
+    fn add(&mut self, dst: i64, mut letter: Letter, bounds: Bounds) -> Option<Place> {
+        let place = letter.place(dst);
+        let lane = self.lanes.entry(place).or_default();
+        if lane.kept + letter.kept() > KEPT_BYTES {
+            letter.record = None;
+        }
+        lane.kept += letter.kept();
+        lane.waiting.push_back(letter);
+        // One delivery takes along what comes while the one before it is on its way.
+        let goes_along = place.is_short && lane.running > 0 && lane.waiting.len() < bounds.batch;
+        let may_run = lane.running < bounds.most && !goes_along;
         lane.running += usize::from(may_run);
-        may_run
+        may_run.then_some(place)
     }
 }
 
 /// Sends a message when its lane has a place.
 pub(crate) fn dispatch(relay: &Shared, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>) {
-    if relay.outbox.put(dst, kind, id, record, relay.config.send.max_in_flight) {
-        tokio::spawn(work(Arc::clone(relay), dst));
+    let letter = Letter { kind, id: id.to_owned(), record };
+    if let Some(place) = relay.outbox.put(dst, letter, relay.bounds(dst)) {
+        tokio::spawn(work(Arc::clone(relay), place));
     }
 }
 
 fn done(relay: &Shared, dst: i64, letter: Letter) {
-    if relay.outbox.done(dst, letter, relay.config.send.max_in_flight) {
-        tokio::spawn(work(Arc::clone(relay), dst));
+    if let Some(place) = relay.outbox.done(dst, letter, relay.bounds(dst)) {
+        tokio::spawn(work(Arc::clone(relay), place));
     }
 }
 
-async fn work(relay: Shared, dst: i64) {
+async fn work(relay: Shared, place: Place) {
+    let dst = place.dst;
     let label = Attributes::new(&[(names::DESTINATION, &dst.to_string())]);
-    while let Some(letter) = relay.outbox.next(dst) {
+    loop {
+        let letters = relay.outbox.next(place, relay.twins.batch(dst));
+        let count = letters.len();
+        if count == 0 {
+            return;
+        }
         // What has not begun when the relay stops goes on at its next start.
         if relay.shutdown.is_requested() {
-            done(&relay, dst, letter);
+            letters.into_iter().for_each(|letter| done(&relay, dst, letter));
             continue;
         }
-        metrics().bus_in_flight.add(1, &label);
-        let is_sent = relay.send(dst, &letter).await;
-        metrics().bus_in_flight.add(-1, &label);
-        if !is_sent {
-            done(&relay, dst, letter);
-        } else if relay.outbox.sent(dst, letter) {
-            tokio::spawn(settle(Arc::clone(&relay)));
+        metrics().bus_in_flight.add(count as i64, &label);
+        let are_sent = match &letters[..] {
+            [letter] => vec![relay.send(dst, letter).await],
+            _ => relay.send_together(place, &letters).await,
+        };
+        metrics().bus_in_flight.add(-(count as i64), &label);
+        for (letter, is_sent) in letters.into_iter().zip(are_sent) {
+            if !is_sent {
+                done(&relay, dst, letter);
+            } else if relay.outbox.sent(dst, letter) {
+                tokio::spawn(settle(Arc::clone(&relay)));
+            }
         }
     }
 }
@@ -213,22 +271,93 @@ impl Relay {
             // It has its answer, or is about to get a timeout.
             return true;
         };
-        let trace = stats::trace_of(kind, self.me, id, &record);
-        let span = spans::bus("send", &record.cmd, id, &trace);
-        match self.attempt(dst, kind, id, &record).instrument(span).await {
-            Ok(()) => {
-                stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
-                true
-            }
-            Err(failure) => {
-                self.failed(kind, id, &record, failure).await;
-                false
-            }
-        }
+        let sent = self.attempt(dst, kind, id, &record).instrument(self.span(kind, id, &record)).await;
+        self.ended(kind, id, &record, sent).await
     }
 
-    /// One attempt to deliver: addressed, dated and signed anew.
-    async fn attempt(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Result<(), Failure> {
+    /// Sends short letters in one delivery, to a relay that takes several; which of them need no more.
+    async fn send_together(&self, place: Place, letters: &[Letter]) -> Vec<bool> {
+        let Place { dst, kind, .. } = place;
+        // One without a record is read by [`Self::send`], one that is over is settled by it.
+        let is_ready = |it: &Message| kind == Kind::Reply || !has_expired(it);
+        let ready = |it: &Letter| it.record.clone().filter(|record| is_ready(record));
+        let records: Vec<Option<Arc<Message>>> = letters.iter().map(ready).collect();
+        let going = || letters.iter().zip(&records).filter_map(|(it, record)| Some((it, record.as_ref()?)));
+        let spans: Vec<_> = going().map(|(it, record)| self.span(kind, &it.id, record)).collect();
+        let bodies: Vec<String> =
+            going().map(|(it, record)| self.signed(dst, kind, &it.id, record).to_json()).collect();
+        let outcomes = match self.deliver_together(dst, kind, &bodies).await {
+            Ok(outcomes) => outcomes,
+            // It takes them one by one.
+            Err(None) => return join_all(letters.iter().map(|it| self.send(dst, it))).await,
+            Err(Some(words)) => bodies.iter().map(|_| Err(Failure::passing(&words))).collect(),
+        };
+        drop(spans);
+        let mut outcomes = outcomes.into_iter();
+        let each = letters.iter().zip(&records).map(|(it, record)| {
+            let outcome = record.as_ref().and_then(|_| outcomes.next());
+            async move {
+                match (record, outcome) {
+                    (Some(record), Some(outcome)) => self.ended(kind, &it.id, record, outcome).await,
+                    _ => self.send(dst, it).await,
+                }
+            }
+        });
+        join_all(each).await
+    }
+
+    /// One delivery of several messages: what became of each; or why nothing is known of any, in words, unless they are
+    /// to be sent one by one.
+    async fn deliver_together(
+        &self,
+        dst: i64,
+        kind: Kind,
+        bodies: &[String],
+    ) -> Result<Vec<Result<(), Failure>>, Option<String>> {
+        let twin = self.twins.get(dst).await.map_err(|_| None)?;
+        let url = twin.url(batch::path(kind));
+        let posted = self.client.post(&url, batch::body(bodies), self.config.send.timeout()).await;
+        let answer = posted.map_err(|words| {
+            self.twins.doubt(dst);
+            Some(words)
+        })?;
+        let outcomes = Some(&answer).filter(|it| it.status().is_success());
+        let outcomes = outcomes.and_then(|it| batch::outcomes(it.body(), bodies.len()));
+        let Some(outcomes) = outcomes else {
+            // It is another relay than the one that offered this.
+            self.twins.takes(dst, 0);
+            return Err(None);
+        };
+        let one = |outcome: Outcome| match outcome.refusal() {
+            None => Ok(()),
+            Some((status, words)) => {
+                self.twins.doubt(dst);
+                Err(Failure::refused(status, words))
+            }
+        };
+        Ok(outcomes.into_iter().map(one).collect())
+    }
+
+    fn span(&self, kind: Kind, id: &str, record: &Message) -> tracing::Span {
+        spans::bus("send", &record.cmd, id, &stats::trace_of(kind, self.me, id, record))
+    }
+
+    /// An attempt has ended; true: nothing more of it is to be sent.
+    async fn ended(&self, kind: Kind, id: &str, record: &Message, sent: Result<(), Failure>) -> bool {
+        let Err(failure) = sent else {
+            stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
+            return true;
+        };
+        self.failed(kind, id, record, failure).await;
+        false
+    }
+
+    fn bounds(&self, dst: i64) -> Bounds {
+        Bounds { most: self.config.send.max_in_flight, batch: self.twins.batch(dst) }
+    }
+
+    /// A message as it goes out: addressed, dated and signed anew.
+    fn signed(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Message {
         let mut message = record.clone();
         if kind == Kind::Request {
             message.uid = id.to_owned();
@@ -238,6 +367,12 @@ impl Relay {
         }
         message.now = now_s();
         self.key.sign(&mut message);
+        message
+    }
+
+    /// One attempt to deliver.
+    async fn attempt(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Result<(), Failure> {
+        let message = self.signed(dst, kind, id, record);
         if kind == Kind::Request && dst == self.me {
             return self.deliver_here(&message).await;
         }
@@ -245,23 +380,23 @@ impl Relay {
             Unknown::Missing => Failure::last(unknown.to_string()),
             Unknown::Away(_) => Failure::passing(unknown.to_string()),
         })?;
-        let url = twin.url(if kind == Kind::Request { "/zbus-remote" } else { "/zbus-reply" });
-        match self.client.post(&url, message.to_json(), self.config.send.timeout()).await {
-            Ok((status, _)) if status.is_success() => Ok(()),
-            Ok((status, body)) => {
-                let words = format!("failed to send remote: {} ({})", status_line(status), reason_of(&body));
-                let passing =
-                    [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
-                let is_final = status.is_client_error() && !passing.contains(&status);
-                // It may be another's relay by now, or know another key of ours.
-                self.twins.doubt(dst);
-                Err(Failure { words, is_final })
-            }
-            Err(words) => {
-                self.twins.doubt(dst);
-                Err(Failure::passing(words))
-            }
+        let sent = self.post(&twin, kind, message.to_json()).await;
+        if sent.is_err() {
+            // It may be another's relay by now, or know another key of ours.
+            self.twins.doubt(dst);
         }
+        sent
+    }
+
+    async fn post(&self, twin: &Twin, kind: Kind, message: String) -> Result<(), Failure> {
+        let url = twin.url(if kind == Kind::Request { "/zbus-remote" } else { "/zbus-reply" });
+        let answer: Response<Bytes> =
+            self.client.post(&url, message, self.config.send.timeout()).await.map_err(Failure::passing)?;
+        if !answer.status().is_success() {
+            return Err(Failure::refused(answer.status(), &reason_of(answer.body())));
+        }
+        self.twins.takes(twin.id.into(), batch::offered(answer.headers()));
+        Ok(())
     }
 
     /// A request to this very twin.
@@ -357,26 +492,70 @@ fn reason_of(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Outbox};
+    use std::sync::Arc;
+
+    use super::{Bounds, KEPT_BYTES, Kind, Letter, Outbox};
+    use crate::message::Message;
 
     #[test]
     fn a_second_reply_that_comes_while_the_first_is_on_its_way_is_seen_to_after_it() {
         for (kind, is_seen_to) in [(Kind::Reply, true), (Kind::Request, false)] {
             let outbox = Outbox::default();
-            assert!(outbox.put(2, kind, "2.1", None, 4));
-            let first = outbox.next(2).unwrap();
-            assert!(!outbox.put(2, kind, "2.1", None, 4));
+            let bounds = Bounds { most: 4, batch: 1 };
+            let letter = || Letter { kind, id: "2.1".into(), record: None };
+            let place = outbox.put(2, letter(), bounds).unwrap();
+            let first = outbox.next(place, 1).pop().unwrap();
+            assert!(outbox.put(2, letter(), bounds).is_none());
             // Its lane has come to an end before it is settled.
-            assert!(outbox.sent(2, first) && outbox.next(2).is_none() && !outbox.is_idle());
+            assert!(outbox.sent(2, first) && outbox.next(place, 1).is_empty() && !outbox.is_idle());
             for (dst, letter) in outbox.take_sent() {
-                assert_eq!(outbox.done(dst, letter, 4), is_seen_to);
+                assert_eq!(outbox.done(dst, letter, bounds), is_seen_to.then_some(place));
             }
             if is_seen_to {
-                let again = outbox.next(2).unwrap();
+                let again = outbox.next(place, 1).pop().unwrap();
                 assert!(again.record.is_none(), "it is read anew");
-                assert!(!outbox.done(2, again, 4));
+                assert!(outbox.done(2, again, bounds).is_none());
             }
-            assert!(outbox.next(2).is_none() && outbox.is_idle());
+            assert!(outbox.next(place, 1).is_empty() && outbox.is_idle());
         }
+    }
+
+    #[test]
+    fn short_letters_go_along_and_long_ones_alone() {
+        let outbox = Outbox::default();
+        let letter = |id: usize, bytes: usize| {
+            let record = Some(Arc::new(Message { dat: "x".repeat(bytes), ..Message::default() }));
+            Letter { kind: Kind::Request, id: id.to_string(), record }
+        };
+        // One that takes one at a time has as many deliveries as it may.
+        let alone = Bounds { most: 2, batch: 1 };
+        let places: Vec<_> = (0..3).map(|id| outbox.put(1, letter(id, 9), alone)).collect();
+        assert!(places[1].is_some() && places[1] == places[0] && places[2].is_none());
+        assert_eq!(outbox.next(places[0].unwrap(), 1).len(), 1);
+        // One that takes several has one, until there are as many as it takes.
+        let bounds = Bounds { most: 2, batch: 4 };
+        let places: Vec<_> = (10..16).map(|id| outbox.put(2, letter(id, 9), bounds)).collect();
+        let runs: Vec<bool> = places.iter().map(Option::is_some).collect();
+        assert_eq!(runs, [true, false, false, true, false, false]);
+        let short = places[0].unwrap();
+        // A long one waits for none of them.
+        let long = outbox.put(2, letter(20, 5_000), bounds).unwrap();
+        assert!(long != short && outbox.next(long, 4).len() == 1);
+        let counts = [4, 4, 4].map(|batch| outbox.next(short, batch).len());
+        assert_eq!(counts, [4, 2, 0]);
+    }
+
+    #[test]
+    fn a_lane_keeps_so_many_bytes_in_memory() {
+        let outbox = Outbox::default();
+        let bounds = Bounds { most: 1, batch: 1 };
+        let record = Arc::new(Message { dat: "x".repeat(KEPT_BYTES / 2), ..Message::default() });
+        let letter =
+            |id: usize| Letter { kind: Kind::Reply, id: id.to_string(), record: Some(Arc::clone(&record)) };
+        let place = outbox.put(1, letter(0), bounds).unwrap();
+        outbox.put(1, letter(1), bounds);
+        outbox.put(1, letter(2), bounds);
+        let kept = [(); 3].map(|()| outbox.next(place, 1)[0].record.is_some());
+        assert_eq!(kept, [true, true, false]);
     }
 }

@@ -148,7 +148,7 @@ mod tests {
     fn an_id_belongs_to_the_key_that_claimed_it_first() {
         let mut nodes = [node("a", 2, 9), node("b", 1, 5), node("c", 2, 7)];
         let twin = twin_of(7, &nodes).unwrap();
-        assert_eq!((twin.account, twin.address.as_str()), ([1; 32], "10.0.0.1"));
+        assert_eq!((twin.account, twin.address.as_str()), ([1; 32].into(), "10.0.0.1"));
         nodes[1].standing = Standing::Banned;
         assert_eq!(twin_of(7, &nodes).unwrap().account, [2; 32]);
         assert_eq!(twin_of(7, &[]), Err(Unknown::Missing));
@@ -160,7 +160,7 @@ mod tests {
         own.beat.twin_key = "AB".repeat(32);
         own.beat.twin_address = "relay.example.org:8052".into();
         let twin = twin_of(7, &[own.clone()]).unwrap();
-        assert_eq!((twin.account, twin.address.as_str()), ([0xab; 32], "relay.example.org:8052"));
+        assert_eq!((twin.account, twin.address.as_str()), ([0xab; 32].into(), "relay.example.org:8052"));
         own.beat.twin_address.clear();
         own.beat.addresses.clear();
         assert!(matches!(twin_of(7, &[own.clone()]), Err(Unknown::Away(_))));

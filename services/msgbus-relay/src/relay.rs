@@ -53,7 +53,9 @@ impl Relay {
         answer: &Message,
         event: Event,
     ) -> Result<bool> {
-        let taken = self.ledger.take(held, uid, answer).await?;
+        // One that got its reply was sent, and whoever sent it notes that.
+        let ends_sending = event != Event::Answered;
+        let taken = self.ledger.take(held, uid, answer, ends_sending).await?;
         if let Some(taken) = &taken {
             stats::count(event);
             stats::answered_after(now_ms() - taken.accepted_ms);

@@ -1,10 +1,11 @@
-//! The HTTP face that other relays and clients know: four paths, any method, the old daemon's answers.
+//! The HTTP face that other relays and clients know: four paths, any method, the old daemon's answers; and two more for
+//! several messages at once.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::join_all};
 use hero_runtime::{Listener, Shutdown};
 use hero_telemetry::{Attributes, metrics, names, spans};
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -18,7 +19,8 @@ use uuid::{Uuid, Version};
 
 use crate::{
     admission::Refusal,
-    ledger::{Delivery, Held, Memory, Parcel},
+    batch::{self, Outcome},
+    ledger::{Delivery, Held, Kind, Memory, Parcel},
     message::Message,
     relay::{Relay, Shared, now_s},
     stats::{self, Event},
@@ -77,17 +79,39 @@ pub(crate) async fn serve(relay: Shared, mut listener: Listener, shutdown: Shutd
     Ok(())
 }
 
-async fn respond(relay: &Relay, request: Request<Incoming>) -> Answer {
-    let path = request.uri().path().to_owned();
-    if !matches!(path.as_str(), "/zbus-remote" | "/zbus-reply" | "/zbus-cmd" | "/zbus-result") {
-        return plain(StatusCode::NOT_FOUND, "404 page not found\n");
+/// What a path is for.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    One(Kind),
+    Several(Kind),
+    Proxied,
+    Results,
+}
+
+impl Door {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/zbus-remote" => Self::One(Kind::Request),
+            "/zbus-reply" => Self::One(Kind::Reply),
+            batch::REQUESTS => Self::Several(Kind::Request),
+            batch::REPLIES => Self::Several(Kind::Reply),
+            "/zbus-cmd" => Self::Proxied,
+            "/zbus-result" => Self::Results,
+            _ => return None,
+        })
     }
+}
+
+async fn respond(relay: &Relay, request: Request<Incoming>) -> Answer {
+    let Some(door) = Door::at(request.uri().path()) else {
+        return plain(StatusCode::NOT_FOUND, "404 page not found\n");
+    };
     let answer = match body_of(relay, request).await {
-        Ok(body) => match path.as_str() {
-            "/zbus-remote" => remote(relay, &body).await,
-            "/zbus-reply" => reply(relay, &body).await,
-            "/zbus-cmd" => proxied(relay, &body).await,
-            _ => results(relay, &body).await,
+        Ok(body) => match door {
+            Door::One(kind) => take(relay, kind, &body).await.map(|()| accepted(relay)),
+            Door::Several(kind) => several(relay, kind, &body).await,
+            Door::Proxied => proxied(relay, &body).await,
+            Door::Results => results(relay, &body).await,
         },
         Err(refusal) => Err(refusal),
     };
@@ -113,8 +137,34 @@ async fn body_of(relay: &Relay, request: Request<Incoming>) -> Result<Bytes, Ref
     }
 }
 
+async fn take(relay: &Relay, kind: Kind, body: &[u8]) -> Result<(), Refusal> {
+    match kind {
+        Kind::Request => remote(relay, body).await,
+        Kind::Reply => reply(relay, body).await,
+    }
+}
+
+/// Several messages, each on its line and each as if it had come alone.
+async fn several(relay: &Relay, kind: Kind, body: &[u8]) -> Result<Answer, Refusal> {
+    let most = batch::most(relay.config.accept.max_body_bytes);
+    let bodies: Vec<&[u8]> = batch::messages(body).take(most + 1).collect();
+    if bodies.len() > most {
+        let words = format!("more than {most} messages at once");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, words));
+    }
+    let taken = join_all(bodies.into_iter().map(|body| take(relay, kind, body))).await;
+    let outcome = |taken: Result<(), Refusal>| {
+        taken.as_ref().err().into_iter().for_each(|refusal| relay.refused(refusal));
+        Outcome::of(taken.as_ref().err())
+    };
+    let outcomes: Vec<Outcome> = taken.into_iter().map(outcome).collect();
+    let mut answer = plain(StatusCode::OK, json(&outcomes));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(answer)
+}
+
 /// A request of another twin goes to its service.
-async fn remote(relay: &Relay, body: &[u8]) -> Result<Answer, Refusal> {
+async fn remote(relay: &Relay, body: &[u8]) -> Result<(), Refusal> {
     let message = relay.authentic(body).await?;
     relay.check_request(&message, false)?;
     if message.uid.is_empty() {
@@ -122,7 +172,7 @@ async fn remote(relay: &Relay, body: &[u8]) -> Result<Answer, Refusal> {
     }
     let span = spans::bus("receive", &message.cmd, &message.uid, &stats::trace(message.src, &message.uid));
     deliver(relay, &message, &message.uid, "", None).instrument(span).await?;
-    Ok(accepted())
+    Ok(())
 }
 
 /// Hands a request to its service; what was remembered of it, if it came before.
@@ -163,16 +213,16 @@ async fn deliver(
 }
 
 /// A reply goes to whoever asked. One that comes late or twice is accepted and nothing more.
-async fn reply(relay: &Relay, body: &[u8]) -> Result<Answer, Refusal> {
+async fn reply(relay: &Relay, body: &[u8]) -> Result<(), Refusal> {
     let message = relay.authentic(body).await?;
     relay.check_reply(&message)?;
     let span = spans::bus("answer", &message.cmd, &message.uid, &stats::trace(relay.me, &message.uid));
     let answer = relay.answer(Held::default(), &message.uid, &message, Event::Answered);
     match answer.instrument(span).await {
-        Ok(true) => Ok(accepted()),
+        Ok(true) => Ok(()),
         Ok(false) => {
             stats::count(Event::Repeated);
-            Ok(accepted())
+            Ok(())
         }
         Err(error) => {
             let words = format!("couldn't push entry to reply queue: {error}");
@@ -234,8 +284,10 @@ fn result_of(relay: &Relay, item: &[u8], raw: bool) -> Option<String> {
     Some(message.to_json())
 }
 
-fn accepted() -> Answer {
-    plain(StatusCode::OK, r#"{"status": "accepted"}"#)
+fn accepted(relay: &Relay) -> Answer {
+    let mut answer = plain(StatusCode::OK, r#"{"status": "accepted"}"#);
+    answer.headers_mut().insert(batch::HEADER, batch::offer(relay.config.accept.max_body_bytes));
+    answer
 }
 
 /// The names of its members are the old daemon's, which clients read.

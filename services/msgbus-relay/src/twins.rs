@@ -3,7 +3,10 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use hero_runtime::listen::TlsConfig;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
-use crate::{client::Client, config::TwinsConfig, registry::Registry};
+use crate::{client::Client, config::TwinsConfig, key::Account, registry::Registry};
 
 /// The port of a relay whose address names none.
 const PORT: u16 = 8051;
@@ -26,8 +29,7 @@ const MAX_ANSWER: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Twin {
     pub(crate) id: u32,
-    /// Its public key.
-    pub(crate) account: [u8; 32],
+    pub(crate) account: Account,
     /// `ip`, `ip:port`, `name`, `name:port`, `[ipv6]:port`.
     pub(crate) address: String,
 }
@@ -131,14 +133,15 @@ struct Told {
 }
 
 async fn ask(client: &Client, url: String, timeout: Duration) -> Result<Twin, Unknown> {
-    let (status, body) = client.get(&url, timeout, MAX_ANSWER).await.map_err(away)?;
-    if status == http::StatusCode::NOT_FOUND {
+    let answer = client.get(&url, timeout, MAX_ANSWER).await.map_err(away)?;
+    if answer.status() == http::StatusCode::NOT_FOUND {
         return Err(Unknown::Missing);
     }
-    if !status.is_success() {
-        return Err(away(format!("GET {url}: {status}")));
+    if !answer.status().is_success() {
+        return Err(away(format!("GET {url}: {}", answer.status())));
     }
-    let told: Told = serde_json::from_slice(&body).map_err(|error| away(format!("GET {url}: {error}")))?;
+    let told: Told =
+        serde_json::from_slice(answer.body()).map_err(|error| away(format!("GET {url}: {error}")))?;
     let account = account(&told.account).map_err(|error| away(format!("GET {url}: {error:#}")))?;
     Ok(Twin { id: told.id, account, address: told.address })
 }
@@ -168,17 +171,25 @@ fn table(text: &str) -> anyhow::Result<Vec<Twin>> {
     Ok(twins)
 }
 
-pub(crate) fn account(text: &str) -> anyhow::Result<[u8; 32]> {
+pub(crate) fn account(text: &str) -> anyhow::Result<Account> {
     let mut account = [0; 32];
     hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut account)
         .context("an account is 32 bytes in hex")?;
-    Ok(account)
+    Ok(account.into())
 }
 
 #[derive(Clone)]
 struct Entry {
     answer: Result<Arc<Twin>, Unknown>,
     at: Instant,
+    /// How many messages its relay takes at once, as far as that is known.
+    batch: Arc<AtomicUsize>,
+}
+
+impl Entry {
+    fn new(answer: Result<Arc<Twin>, Unknown>) -> Self {
+        Self { answer, at: Instant::now(), batch: Arc::default() }
+    }
 }
 
 /// The twins, remembered.
@@ -207,10 +218,26 @@ impl Twins {
             match answer {
                 // Nothing was learned, so there is nothing to remember.
                 Err(Unknown::Away(why)) => Err(Unknown::Away(why)),
-                answer => Ok(Entry { answer, at: Instant::now() }),
+                answer => Ok(Entry::new(answer)),
             }
         });
         looked_up.await?.answer
+    }
+
+    /// How many messages the relay of a twin takes at once: more than one when it has said so since it was looked up.
+    pub(crate) fn batch(&self, id: i64) -> usize {
+        self.entry(id).map_or(1, |entry| entry.batch.load(Ordering::Relaxed).max(1))
+    }
+
+    /// The relay of a twin says how many messages it takes at once; 0: not several.
+    pub(crate) fn takes(&self, id: i64, batch: usize) {
+        if let Some(entry) = self.entry(id) {
+            entry.batch.store(batch, Ordering::Relaxed);
+        }
+    }
+
+    fn entry(&self, id: i64) -> Option<Entry> {
+        self.known.get(&u32::try_from(id).ok()?)
     }
 
     /// Looks a twin up again after something failed, unless that was just done.
@@ -225,8 +252,7 @@ impl Twins {
 
     /// Whether a twin has been asked for lately, so that asking again would change nothing.
     pub(crate) fn is_fresh(&self, id: i64) -> bool {
-        let entry = u32::try_from(id).ok().and_then(|id| self.known.get(&id));
-        entry.is_some_and(|entry| entry.at.elapsed() <= FRESH)
+        self.entry(id).is_some_and(|entry| entry.at.elapsed() <= FRESH)
     }
 
     /// Whether a twin that is not known may be about to be: its node tells of it when it lives.

@@ -13,12 +13,12 @@ if seen then
   release(ARGV[1], ARGV[2])
   return {1, seen}
 end
-if call('LLEN', ARGV[6]) >= tonumber(ARGV[8]) then
-  throw_away(ARGV[12])
+local length = put(ARGV[7], ARGV[6], ARGV[9], ARGV[12])
+if has_failed(length) then return length end
+if length > tonumber(ARGV[8]) then
+  call(ARGV[7] == 'LPUSH' and 'LPOP' or 'RPOP', ARGV[6])
   return {2, ''}
 end
-local pushed = put(ARGV[7], ARGV[6], ARGV[9], ARGV[12])
-if has_failed(pushed) then return pushed end
 if ARGV[3] ~= '' then call('SET', ARGV[3], ARGV[5], 'EX', ARGV[4]) end
 if ARGV[10] ~= '' then call('SET', ARGV[10], '1', 'EX', ARGV[11]) end
 release(ARGV[1], ARGV[2])

@@ -1,7 +1,11 @@
 -- Answers a request, once: whoever comes first with a reply, an error or a timeout. ARGV: queue and item (both
 -- empty: it came another way), uid, the answer up to its return queue and from there on, how long the return
--- queue is kept, the parcel that a long answer is in (empty: it is not long).
+-- queue is kept, the parcel that a long answer is in (empty: it is not long), 1: the request is not sent any more.
 -- Answers when the request was accepted and its return queue, or nothing: it has its answer.
+if ARGV[8] == '1' then
+  call('ZREM', OUTBOX, ARGV[3])
+  call('HDEL', FAILURES, ARGV[3])
+end
 local waiting = call('HGET', WAITING, ARGV[3])
 if not waiting then
   throw_away(ARGV[7])
@@ -22,8 +26,6 @@ else
 end
 call('HDEL', BACKLOG, ARGV[3])
 call('HDEL', WAITING, ARGV[3])
-call('HDEL', FAILURES, ARGV[3])
 call('ZREM', EXPIRY, ARGV[3])
-call('ZREM', OUTBOX, ARGV[3])
 release(ARGV[1], ARGV[2])
 return {at, ret}
