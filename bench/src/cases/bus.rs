@@ -250,25 +250,32 @@ impl Service {
         let (stop, mut connection) = (Arc::new(AtomicBool::new(false)), redis.connect()?);
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
+            let mut reply = None;
             while !stopped.load(Ordering::Relaxed) {
-                if let Err(error) = echo(&mut connection) {
-                    crate::report::say(&format!("the echo service: {error:#}"));
-                    return;
-                }
+                reply = match echo(&mut connection, reply) {
+                    Ok(reply) => reply,
+                    Err(error) => return crate::report::say(&format!("the echo service: {error:#}")),
+                };
             }
         });
         Ok(Self { stop, thread: Some(thread) })
     }
 }
 
-fn echo(connection: &mut Connection) -> anyhow::Result<()> {
-    let item: Option<(String, Vec<u8>)> = redis::cmd("BLPOP").arg(SERVICE).arg(0.2).query(connection)?;
-    let Some((_, item)) = item else { return Ok(()) };
+/// Gives the reply to what came before, and waits for what comes next: one call, as the asker's. The next reply.
+fn echo(connection: &mut Connection, reply: Option<Message>) -> anyhow::Result<Option<Message>> {
+    let mut pipe = redis::pipe();
+    if let Some(reply) = reply {
+        pipe.cmd("RPUSH").arg(&reply.ret).arg(serde_json::to_string(&reply)?).ignore();
+    }
+    pipe.cmd("BLPOP").arg(SERVICE).arg(0.2);
+    let (item,): (Option<(String, Vec<u8>)>,) = pipe.query(connection)?;
+    let Some((_, item)) = item else { return Ok(None) };
     let mut message: Message = serde_json::from_slice(&item)?;
     let asker = message.src;
     message.src = message.dst[0];
     message.dst = vec![asker];
-    Ok(redis::cmd("RPUSH").arg(&message.ret).arg(serde_json::to_string(&message)?).exec(connection)?)
+    Ok(Some(message))
 }
 
 impl Drop for Service {

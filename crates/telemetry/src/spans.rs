@@ -76,9 +76,10 @@ pub fn process(
     span
 }
 
-/// A step of a message on the bus: `send`, `receive` or `answer`, as part of the trace that its uid stands for.
+/// A step of a message on the bus: `send`, `receive` or `answer`, as part of the trace that its uid stands for, which is
+/// worked out when somebody collects it.
 #[must_use]
-pub fn bus(operation: &'static str, command: &str, uid: &str, traceparent: &str) -> Span {
+pub fn bus(operation: &'static str, command: &str, uid: &str, traceparent: impl FnOnce() -> String) -> Span {
     if !trace_context::is_exporting() {
         return Span::none();
     }
@@ -89,7 +90,7 @@ pub fn bus(operation: &'static str, command: &str, uid: &str, traceparent: &str)
         { names::MESSAGING_DESTINATION } = command, { names::MESSAGING_MESSAGE_ID } = uid,
         { names::ERROR_TYPE } = Empty, otel.status_code = Empty,
     );
-    trace_context::set_parent(&span, traceparent);
+    trace_context::set_parent(&span, &traceparent());
     span
 }
 

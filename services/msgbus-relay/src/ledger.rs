@@ -261,7 +261,7 @@ impl Ledger {
         answer: &Message,
         ends_sending: bool,
     ) -> Result<Option<Taken>> {
-        let mut text = Message { ret: String::new(), ..answer.clone() }.to_json();
+        let mut text = answer.to_json_for("");
         // Quotes inside of a text are escaped, so this is the member itself.
         let at = text.rfind(r#","ret":"""#).map_or(text.len() - 2, |at| at + r#","ret":"#.len());
         let (mut head, mut tail, mut parcel) = (&text[..at], &text[at + 2..], String::new());

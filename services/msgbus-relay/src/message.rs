@@ -4,7 +4,10 @@
 //! nulls are zero values, unknown members are ignored, names match in any case); encoding is exact (members
 //! in a fixed order, all present, `<`, `>` and `&` escaped), because peers compare what they sign.
 
-use std::{fmt, io};
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
 
 use md5::{Digest, Md5};
 use serde::{
@@ -77,10 +80,15 @@ impl Message {
     /// The exact encoding of the old daemon, without a line end.
     #[must_use]
     pub fn to_json(&self) -> String {
+        self.to_json_for(&self.ret)
+    }
+
+    /// The same with another return queue.
+    pub(crate) fn to_json_for(&self, ret: &str) -> String {
         let mut out = Vec::with_capacity(384 + self.dat.len() + self.err.len());
         let number = |out: &mut Vec<u8>, name: &str, number: i64| {
             out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(number.to_string().as_bytes());
+            write!(out, "{number}").expect("memory takes what it is given");
         };
         let text = |out: &mut Vec<u8>, name: &str, text: &str| {
             out.extend_from_slice(name.as_bytes());
@@ -103,7 +111,7 @@ impl Message {
         if !self.dst.is_empty() {
             out.push(b']');
         }
-        text(&mut out, r#","ret":"#, &self.ret);
+        text(&mut out, r#","ret":"#, ret);
         text(&mut out, r#","shm":"#, &self.shm);
         number(&mut out, r#","now":"#, self.now);
         out.extend_from_slice(if self.pxy { br#","pxy":true"# } else { br#","pxy":false"# });
@@ -138,17 +146,16 @@ impl Message {
     #[must_use]
     pub fn challenge(&self) -> [u8; 16] {
         let mut hash = Md5::new();
-        hash.update(self.ver.to_string());
-        hash.update(&self.uid);
-        hash.update(&self.cmd);
+        let Self { ver, uid, cmd, src, ret, now, pxy, .. } = self;
+        hash.update(format!("{ver}{uid}{cmd}"));
         hash.update(&self.dat);
-        hash.update(self.src.to_string());
-        for dst in &self.dst {
-            hash.update(dst.to_string());
+        match self.dst[..] {
+            [dst] => hash.update(format!("{src}{dst}{ret}{now}{pxy}")),
+            _ => {
+                let dst: String = self.dst.iter().map(i64::to_string).collect();
+                hash.update(format!("{src}{dst}{ret}{now}{pxy}"));
+            }
         }
-        hash.update(&self.ret);
-        hash.update(self.now.to_string());
-        hash.update(if self.pxy { "true" } else { "false" });
         hash.finalize().into()
     }
 }
@@ -156,6 +163,32 @@ impl Message {
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MessageVisitor)
+    }
+}
+
+/// A member's name in small letters; empty: one that nobody knows.
+struct Name(&'static str);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Name, E> {
+        const KNOWN: [&str; 14] = [
+            "ver", "uid", "cmd", "exp", "try", "dat", "src", "dst", "ret", "shm", "now", "pxy", "err", "sig",
+        ];
+        Ok(Name(KNOWN.into_iter().find(|name| name.eq_ignore_ascii_case(text)).unwrap_or_default()))
     }
 }
 
@@ -177,9 +210,8 @@ impl<'de> Visitor<'de> for MessageVisitor {
         }
 
         let mut message = Message::default();
-        while let Some(mut key) = map.next_key::<String>()? {
-            key.make_ascii_lowercase();
-            match key.as_str() {
+        while let Some(Name(name)) = map.next_key()? {
+            match name {
                 "ver" => message.ver = or_zero(&mut map)?,
                 "uid" => message.uid = or_zero(&mut map)?,
                 "cmd" => message.cmd = or_zero(&mut map)?,

@@ -214,7 +214,7 @@ async fn work(relay: Shared, place: Place) {
     let dst = place.dst;
     let label = Attributes::new(&[(names::DESTINATION, &dst.to_string())]);
     loop {
-        let letters = relay.outbox.next(place, relay.twins.batch(dst));
+        let mut letters = relay.outbox.next(place, relay.twins.batch(dst));
         let count = letters.len();
         if count == 0 {
             return;
@@ -225,8 +225,8 @@ async fn work(relay: Shared, place: Place) {
             continue;
         }
         metrics().bus_in_flight.add(count as i64, &label);
-        let are_sent = match &letters[..] {
-            [letter] => vec![relay.send(dst, letter).await],
+        let are_sent = match &mut letters[..] {
+            [Letter { kind, id, record }] => vec![relay.send(dst, *kind, id, record.take()).await],
             _ => relay.send_together(place, &letters).await,
         };
         metrics().bus_in_flight.add(-(count as i64), &label);
@@ -258,12 +258,10 @@ async fn settle(relay: Shared) {
 }
 
 impl Relay {
-    /// Sends a letter, or sees to it that it is sent again; true: nothing more of it is to be sent.
-    async fn send(&self, dst: i64, letter: &Letter) -> bool {
-        let Letter { kind, id, record } = letter;
-        let (kind, id) = (*kind, id.as_str());
+    /// Sends a message, or sees to it that it is sent again; true: nothing more of it is to be sent.
+    async fn send(&self, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>) -> bool {
         let record = match record {
-            Some(record) => Some(Arc::clone(record)),
+            Some(record) => Some(record),
             None => self.insist("record", || self.ledger.record(kind, id)).await.flatten().map(Arc::new),
         };
         let is_over = |record: &Message| kind == Kind::Request && has_expired(record);
@@ -271,8 +269,20 @@ impl Relay {
             // It has its answer, or is about to get a timeout.
             return true;
         };
-        let sent = self.attempt(dst, kind, id, &record).instrument(self.span(kind, id, &record)).await;
-        self.ended(kind, id, &record, sent).await
+        let span = self.span(kind, id, &record);
+        // Its payload may be large, and goes out as it is.
+        let message = self.signed(dst, kind, id, Arc::unwrap_or_clone(record));
+        let Err(failure) = self.attempt(dst, kind, message).instrument(span).await else {
+            return sent(kind);
+        };
+        match self.insist("record", || self.ledger.record(kind, id)).await {
+            Some(Some(record)) => self.failed(kind, id, &record, failure).await,
+            // It has its answer all the same.
+            Some(None) => return true,
+            // Redis was away until the end: it goes on at the next start.
+            None => {}
+        }
+        false
     }
 
     /// Sends short letters in one delivery, to a relay that takes several; which of them need no more.
@@ -284,12 +294,16 @@ impl Relay {
         let records: Vec<Option<Arc<Message>>> = letters.iter().map(ready).collect();
         let going = || letters.iter().zip(&records).filter_map(|(it, record)| Some((it, record.as_ref()?)));
         let spans: Vec<_> = going().map(|(it, record)| self.span(kind, &it.id, record)).collect();
-        let bodies: Vec<String> =
-            going().map(|(it, record)| self.signed(dst, kind, &it.id, record).to_json()).collect();
+        let bodies: Vec<String> = going()
+            .map(|(it, record)| self.signed(dst, kind, &it.id, Message::clone(record)).to_json())
+            .collect();
         let outcomes = match self.deliver_together(dst, kind, &bodies).await {
             Ok(outcomes) => outcomes,
             // It takes them one by one.
-            Err(None) => return join_all(letters.iter().map(|it| self.send(dst, it))).await,
+            Err(None) => {
+                let alone = letters.iter().map(|it| self.send(dst, kind, &it.id, it.record.clone()));
+                return join_all(alone).await;
+            }
             Err(Some(words)) => bodies.iter().map(|_| Err(Failure::passing(&words))).collect(),
         };
         drop(spans);
@@ -299,7 +313,7 @@ impl Relay {
             async move {
                 match (record, outcome) {
                     (Some(record), Some(outcome)) => self.ended(kind, &it.id, record, outcome).await,
-                    _ => self.send(dst, it).await,
+                    _ => self.send(dst, kind, &it.id, it.record.clone()).await,
                 }
             }
         });
@@ -339,15 +353,12 @@ impl Relay {
     }
 
     fn span(&self, kind: Kind, id: &str, record: &Message) -> tracing::Span {
-        spans::bus("send", &record.cmd, id, &stats::trace_of(kind, self.me, id, record))
+        spans::bus("send", &record.cmd, id, || stats::trace_of(kind, self.me, id, record))
     }
 
     /// An attempt has ended; true: nothing more of it is to be sent.
-    async fn ended(&self, kind: Kind, id: &str, record: &Message, sent: Result<(), Failure>) -> bool {
-        let Err(failure) = sent else {
-            stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
-            return true;
-        };
+    async fn ended(&self, kind: Kind, id: &str, record: &Message, outcome: Result<(), Failure>) -> bool {
+        let Err(failure) = outcome else { return sent(kind) };
         self.failed(kind, id, record, failure).await;
         false
     }
@@ -357,8 +368,7 @@ impl Relay {
     }
 
     /// A message as it goes out: addressed, dated and signed anew.
-    fn signed(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Message {
-        let mut message = record.clone();
+    fn signed(&self, dst: i64, kind: Kind, id: &str, mut message: Message) -> Message {
         if kind == Kind::Request {
             message.uid = id.to_owned();
             message.src = self.me;
@@ -371,8 +381,7 @@ impl Relay {
     }
 
     /// One attempt to deliver.
-    async fn attempt(&self, dst: i64, kind: Kind, id: &str, record: &Message) -> Result<(), Failure> {
-        let message = self.signed(dst, kind, id, record);
+    async fn attempt(&self, dst: i64, kind: Kind, message: Message) -> Result<(), Failure> {
         if kind == Kind::Request && dst == self.me {
             return self.deliver_here(&message).await;
         }
@@ -464,6 +473,12 @@ impl Relay {
         let first_pause = Duration::from_millis(send.first_pause_ms);
         Attempts { more, first_pause, longest_pause: Duration::from_millis(send.longest_pause_ms), until_ms }
     }
+}
+
+/// Counts one that was sent: nothing more of it is to be.
+fn sent(kind: Kind) -> bool {
+    stats::count(if kind == Kind::Request { Event::Sent } else { Event::Replied });
+    true
 }
 
 fn has_expired(record: &Message) -> bool {

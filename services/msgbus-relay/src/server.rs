@@ -170,7 +170,8 @@ async fn remote(relay: &Relay, body: &[u8]) -> Result<(), Refusal> {
     if message.uid.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "received invalid message: missing uid"));
     }
-    let span = spans::bus("receive", &message.cmd, &message.uid, &stats::trace(message.src, &message.uid));
+    let trace = || stats::trace(message.src, &message.uid);
+    let span = spans::bus("receive", &message.cmd, &message.uid, trace);
     deliver(relay, &message, &message.uid, "", None).instrument(span).await?;
     Ok(())
 }
@@ -216,7 +217,8 @@ async fn deliver(
 async fn reply(relay: &Relay, body: &[u8]) -> Result<(), Refusal> {
     let message = relay.authentic(body).await?;
     relay.check_reply(&message)?;
-    let span = spans::bus("answer", &message.cmd, &message.uid, &stats::trace(relay.me, &message.uid));
+    let trace = || stats::trace(relay.me, &message.uid);
+    let span = spans::bus("answer", &message.cmd, &message.uid, trace);
     let answer = relay.answer(Held::default(), &message.uid, &message, Event::Answered);
     match answer.instrument(span).await {
         Ok(true) => Ok(()),

@@ -15,7 +15,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -87,13 +87,16 @@ pub(crate) struct Remains {
     pub(crate) stderr_tail: String,
     /// What the script told.
     pub(crate) told: Told,
+    /// The child has said that it ends and has closed its outputs, and was not reaped yet.
+    pub(crate) is_ending: bool,
 }
 
 impl Remains {
     /// Of a child that never began.
     pub(crate) fn not_started(error: io::Error) -> Self {
         let ending = Ending::NotStarted(error);
-        Self { ending, stdout: String::new(), stderr_tail: String::new(), told: Told::default() }
+        let (stdout, stderr_tail) = (String::new(), String::new());
+        Self { ending, stdout, stderr_tail, told: Told::default(), is_ending: false }
     }
 
     /// Whether it ended by itself and not well.
@@ -194,7 +197,14 @@ pub(crate) async fn run(
     limits: OutputLimits,
 ) -> Remains {
     match Group::start(command, policy, home, run) {
-        Ok((group, ears)) => attend(group, ears, policy, home, run, limits).await,
+        Ok((mut group, ears)) => {
+            let remains = attend(&mut group, ears, policy, home, run, limits).await;
+            if remains.is_ending {
+                // How it ends it has said.
+                let _ = group.reap().await;
+            }
+            remains
+        }
         Err(error) => Remains::not_started(error),
     }
 }
@@ -233,9 +243,10 @@ pub(crate) fn pipes() -> io::Result<(Ears, Mouths)> {
     Ok((Ears { stdout, stderr, messages }, Mouths { stdout: out, stderr: err, messages: told }))
 }
 
-/// Listens to a child until it has ended.
+/// Listens to a child until it has ended, or has said so and closed its outputs: what the kernel then has to clear away
+/// is no part of the job, and is [reaped](Leader::reap) by whoever called this.
 pub(crate) async fn attend(
-    mut leader: impl Leader,
+    leader: &mut impl Leader,
     ears: Ears,
     policy: &Policy,
     home: &Home,
@@ -251,59 +262,64 @@ pub(crate) async fn attend(
             pump(&mut out, &mut stdout, run),
             pump(&mut err, &mut stderr, run),
             messages::listen(&mut message, &mut told, run, limits),
-        )
-        .map(|_| ())
+        )?;
+        Ok(told.ended)
     };
     let too_large = grows_too_large(home, policy.max_dir_bytes());
-    let watched = watch(&mut leader, listening, too_large, run).await;
+    let watched = watch(leader, listening, too_large, run).await;
     leader.kill();
-    // The group's number is not free before its leader is reaped, so the status is fetched after the kill.
-    let ending = match (leader.reap().await, watched) {
-        (Ok(status), None) => {
+    let (status, is_ending) = match watched {
+        Ok(Some(status)) => (Ok(ExitStatus::from_raw(i32::from(status) << 8)), true),
+        // The group's number is not free before its leader is reaped, so the status is fetched after the kill.
+        _ => (leader.reap().await, false),
+    };
+    let ending = match (status, watched) {
+        (Ok(status), Ok(_)) => {
             match policy.max_job_memory().filter(|_| !status.success() && is_out_of_memory(home)) {
                 Some(most) => Ending::OutOfMemory(most),
                 None => Ending::Exited(status),
             }
         }
-        (Ok(_), Some(ending)) => ending,
+        (Ok(_), Err(ending)) => ending,
         (Err(error), _) => Ending::Unwatched(error),
     };
-    Remains { ending, stdout: stdout.into_text(), stderr_tail: stderr.into_text(), told }
+    Remains { ending, stdout: stdout.into_text(), stderr_tail: stderr.into_text(), told, is_ending }
 }
 
 fn is_out_of_memory(home: &Home) -> bool {
     home.group().is_some_and(|group| group.was_out_of_memory())
 }
 
-/// Why the child has to end, or nothing when it has ended by itself.
+/// Why the child has to end; or it has ended by itself, or has said with which status it does.
 async fn watch(
     leader: &mut impl Leader,
-    listening: impl Future<Output = Result<(), output::TooLarge>>,
+    listening: impl Future<Output = Result<Option<u8>, output::TooLarge>>,
     too_large: impl Future<Output = u64>,
     run: &Run,
-) -> Option<Ending> {
+) -> Result<Option<u8>, Ending> {
     tokio::pin!(listening, too_large);
     let mut is_dry = false;
     let ending = loop {
         tokio::select! {
             heard = &mut listening, if !is_dry => match heard {
-                Ok(()) => is_dry = true,
-                Err(output::TooLarge) => return Some(Ending::OutputTooLarge),
+                Ok(None) => is_dry = true,
+                Ok(ended) => return Ok(ended),
+                Err(output::TooLarge) => return Err(Ending::OutputTooLarge),
             },
-            exited = leader.exited() => break exited.err().map(Ending::Unwatched),
-            most = &mut too_large => break Some(Ending::DirTooLarge(most)),
-            interrupt = run.attempt().interrupted() => break Some(Ending::Interrupted(interrupt)),
+            exited = leader.exited() => break exited.map_err(Ending::Unwatched),
+            most = &mut too_large => break Err(Ending::DirTooLarge(most)),
+            interrupt = run.attempt().interrupted() => break Err(Ending::Interrupted(interrupt)),
         }
     };
     leader.kill();
     // The pipes close with the group; what was on its way is part of the output so far.
     if !is_dry {
         let last = tokio::time::timeout(LAST_WORDS, listening).await;
-        if ending.is_none() && matches!(last, Ok(Err(output::TooLarge))) {
-            return Some(Ending::OutputTooLarge);
+        if ending.is_ok() && matches!(last, Ok(Err(output::TooLarge))) {
+            return Err(Ending::OutputTooLarge);
         }
     }
-    ending
+    ending.map(|()| None)
 }
 
 /// Resolves when the directory has grown larger than it may.

@@ -5,10 +5,12 @@
 //! {"progress": {"fraction": 0.5, "text": "half way"}}
 //! {"result": {"any": ["JSON", 1, null]}}
 //! {"invalid": "line 2, column 5: why the source is no program"}
+//! {"ended": 0}
 //! ```
 //!
 //! `result` may come more than once, the last one counts; it is bounded as the output is. `invalid` counts when the
-//! child then ends with a status that is not 0. A line that is none of these, or longer than
+//! child then ends with a status that is not 0. `ended`, with its status, counts when it then closes its outputs, and is
+//! what a child says that has nothing more to do than to let the kernel clear it away. A line that is none of these, or longer than
 //! [`LINE_BYTES`] without being a result, is dropped, and the log says so once. A script that tells lies here tells
 //! them about its own job only: no other job's descriptor is within its reach.
 
@@ -37,6 +39,8 @@ pub(crate) enum Message {
     Result(Value),
     /// The source is no program.
     Invalid(String),
+    /// It ends with this status.
+    Ended(u8),
 }
 
 /// How far a script is.
@@ -54,6 +58,8 @@ pub(crate) struct Progress {
 pub(crate) struct Told {
     /// Why its source is no program.
     pub(crate) invalid: Option<String>,
+    /// The status that it says it ends with.
+    pub(super) ended: Option<u8>,
     /// A line was dropped, and the log has been told.
     has_dropped: bool,
 }
@@ -73,6 +79,7 @@ impl Told {
             }
             Ok(Message::Progress(_)) => self.drop_line(run, "a fraction lies between 0 and 1").await,
             Ok(Message::Invalid(why)) => self.invalid = Some(why),
+            Ok(Message::Ended(status)) => self.ended = Some(status),
             Err(error) => self.drop_line(run, &error.to_string()).await,
         }
     }

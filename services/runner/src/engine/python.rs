@@ -20,7 +20,7 @@ use self::pool::{Recipe, Warm};
 use super::{Engine, OutputLimits};
 use crate::{
     attempt::Run,
-    child,
+    child::{self, Leader},
     sandbox::{Home, Needs, Policy, Sandbox},
 };
 
@@ -251,8 +251,16 @@ impl Shared {
         if let Some(interrupt) = run.attempt().interrupt() {
             return run.attempt().outcome_of(interrupt, None);
         }
-        let remains = if let Some((job, ears, home)) = self.warm.start(run).await {
-            child::attend(job, ears, &self.policy, &home, run, self.limits).await
+        let remains = if let Some((mut job, ears, home)) = self.warm.start(run).await {
+            let remains = child::attend(&mut job, ears, &self.policy, &home, run, self.limits).await;
+            if remains.is_ending {
+                // Its directory and its user are free again once it is gone; how it ends it has said.
+                tokio::spawn(async move {
+                    let _ = job.exited().await;
+                    drop(home);
+                });
+            }
+            remains
         } else {
             let home = match self.policy.home() {
                 Ok(home) => home,

@@ -131,6 +131,37 @@ async fn an_exception_is_told_with_the_scripts_own_lines() {
 }
 
 #[tokio::test]
+async fn whoever_says_that_it_ends_and_does_not_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = python(dir.path()).await;
+    let script = "import os\nprint(os.getpid(), flush=True)\nos.write(3, b'{\"ended\": 0}\\n')\n\
+                  for number in (1, 2, 3): os.close(number)\nwhile True: pass";
+    let verdict = Trial::start(&python, job(script)).ended().await;
+    let pid = verdict.output().trim_end().to_owned();
+    until("it is dead", || !is_alive(&pid)).await;
+    // What is no status ends nothing.
+    let script = "import os, sys\nos.write(3, b'{\"ended\": 256}\\n{\"ended\": \"0\"}\\n')\nsys.exit(3)";
+    let verdict = Trial::start(&python, job(script)).ended().await;
+    assert_eq!(verdict.error(ErrorKind::ScriptFailed), "the script ended with exit status: 3");
+}
+
+#[tokio::test]
+async fn what_a_script_has_started_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = python(dir.path()).await;
+    // In the background, in the background of a child that is gone, and with none of the job's outputs.
+    let script = "import os, subprocess, sys\n\
+                  quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n\
+                  print(subprocess.Popen(['sleep', '60'], **quiet).pid)\n\
+                  print(subprocess.check_output(['sh', '-c', 'sleep 60 >/dev/null 2>&1 & echo $!']).decode(), end='')";
+    for _ in 0..5 {
+        let verdict = Trial::start(&python, job(script)).ended().await;
+        assert_eq!(verdict.output().lines().count(), 2, "{}", verdict.output());
+        until("they are dead", || !verdict.output().lines().any(is_alive)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_exit_status_is_told() {
     assert_eq!(run("import sys; sys.exit(0)").await.output(), "");
     assert_eq!(run("raise SystemExit").await.output(), "");
