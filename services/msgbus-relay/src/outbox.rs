@@ -30,6 +30,10 @@ use crate::{
 /// Bytes of a lane's payloads that are kept in memory; the messages behind them are read again when their turn comes.
 const KEPT_BYTES: usize = 4 << 20;
 
+/// Short messages wait for the delivery before them for no longer than this: to a twin that is far away they go side by
+/// side.
+const YOUNG: Duration = Duration::from_millis(5);
+
 /// How long a letter that has been sent waits for others, to be settled with them in one call.
 const SETTLED_TOGETHER: Duration = Duration::from_millis(5);
 
@@ -60,6 +64,8 @@ struct Lane {
     /// Bytes of the payloads in memory.
     kept: usize,
     running: usize,
+    /// Of those that run, the ones whose delivery has begun less than [`YOUNG`] ago or is about to.
+    young: usize,
 }
 
 struct Letter {
@@ -143,11 +149,30 @@ impl Outbox {
         lane.kept -= letters.iter().map(Letter::kept).sum::<usize>();
         if letters.is_empty() {
             lane.running -= 1;
+            lane.young -= 1;
             if lane.running == 0 {
                 state.lanes.remove(&place);
             }
         }
         letters
+    }
+
+    /// A delivery of a lane takes long; true: the lane may run one more, for those that have waited for it.
+    fn is_late(&self, place: Place, most: usize) -> bool {
+        let mut state = self.0.lock();
+        let Some(lane) = state.lanes.get_mut(&place) else { return false };
+        lane.young -= 1;
+        let may_run = lane.young == 0 && !lane.waiting.is_empty() && lane.running < most;
+        lane.running += usize::from(may_run);
+        lane.young += usize::from(may_run);
+        may_run
+    }
+
+    /// One that was late has come back and goes on.
+    fn is_back(&self, place: Place) {
+        if let Some(lane) = self.0.lock().lanes.get_mut(&place) {
+            lane.young += 1;
+        }
     }
 
     /// A letter is to be settled; true: it is the first of those that are settled together.
@@ -188,10 +213,11 @@ impl State {
         }
         lane.kept += letter.kept();
         lane.waiting.push_back(letter);
-        // One delivery takes along what comes while the one before it is on its way.
-        let goes_along = place.is_short && lane.running > 0 && lane.waiting.len() < bounds.batch;
+        // The next delivery takes along what comes while one is on its way.
+        let goes_along = place.is_short && lane.young > 0 && lane.waiting.len() < bounds.batch;
         let may_run = lane.running < bounds.most && !goes_along;
         lane.running += usize::from(may_run);
+        lane.young += usize::from(may_run);
         may_run.then_some(place)
     }
 }
@@ -200,13 +226,17 @@ impl State {
 pub(crate) fn dispatch(relay: &Shared, dst: i64, kind: Kind, id: &str, record: Option<Arc<Message>>) {
     let letter = Letter { kind, id: id.to_owned(), record };
     if let Some(place) = relay.outbox.put(dst, letter, relay.bounds(dst)) {
-        tokio::spawn(work(Arc::clone(relay), place));
+        start(relay, place);
     }
+}
+
+fn start(relay: &Shared, place: Place) {
+    tokio::spawn(work(Arc::clone(relay), place));
 }
 
 fn done(relay: &Shared, dst: i64, letter: Letter) {
     if let Some(place) = relay.outbox.done(dst, letter, relay.bounds(dst)) {
-        tokio::spawn(work(Arc::clone(relay), place));
+        start(relay, place);
     }
 }
 
@@ -225,10 +255,13 @@ async fn work(relay: Shared, place: Place) {
             continue;
         }
         metrics().bus_in_flight.add(count as i64, &label);
-        let are_sent = match &mut letters[..] {
-            [Letter { kind, id, record }] => vec![relay.send(dst, *kind, id, record.take()).await],
-            _ => relay.send_together(place, &letters).await,
+        let sending = async {
+            match &mut letters[..] {
+                [Letter { kind, id, record }] => vec![relay.send(dst, *kind, id, record.take()).await],
+                _ => relay.send_together(place, &letters).await,
+            }
         };
+        let are_sent = in_time(&relay, place, sending).await;
         metrics().bus_in_flight.add(-(count as i64), &label);
         for (letter, is_sent) in letters.into_iter().zip(are_sent) {
             if !is_sent {
@@ -238,6 +271,20 @@ async fn work(relay: Shared, place: Place) {
             }
         }
     }
+}
+
+/// Waits for a delivery, and lets others begin when it takes long.
+async fn in_time<T>(relay: &Shared, place: Place, sending: impl Future<Output = T>) -> T {
+    tokio::pin!(sending);
+    if let Ok(sent) = tokio::time::timeout(YOUNG, &mut sending).await {
+        return sent;
+    }
+    if relay.outbox.is_late(place, relay.config.send.max_in_flight) {
+        start(relay, place);
+    }
+    let sent = sending.await;
+    relay.outbox.is_back(place);
+    sent
 }
 
 /// Notes in Redis that there is nothing more to be sent of these. Killed before that, they are sent once more, and their
@@ -558,6 +605,35 @@ mod tests {
         assert!(long != short && outbox.next(long, 4).len() == 1);
         let counts = [4, 4, 4].map(|batch| outbox.next(short, batch).len());
         assert_eq!(counts, [4, 2, 0]);
+    }
+
+    #[test]
+    fn short_letters_do_not_wait_for_a_delivery_that_takes_long() {
+        let (outbox, bounds) = (Outbox::default(), Bounds { most: 2, batch: 4 });
+        let letter = |id: usize| {
+            let record = Some(Arc::new(Message::default()));
+            Letter { kind: Kind::Request, id: id.to_string(), record }
+        };
+        let place = outbox.put(1, letter(1), bounds).unwrap();
+        assert_eq!(outbox.next(place, 4).len(), 1);
+        // Nobody waits yet when it takes long, so whoever comes then may begin.
+        assert!(!outbox.is_late(place, bounds.most));
+        assert!(outbox.put(1, letter(2), bounds).is_some());
+        assert_eq!(outbox.next(place, 4).len(), 1);
+        assert!(outbox.put(1, letter(3), bounds).is_none());
+        // There are two deliveries already, and more there may not be.
+        assert!(!outbox.is_late(place, bounds.most));
+        outbox.is_back(place);
+        assert_eq!(outbox.next(place, 4).len(), 1);
+        // One that waits begins when the one before it is late.
+        outbox.is_back(place);
+        assert!(outbox.next(place, 4).is_empty());
+        assert!(outbox.put(1, letter(4), bounds).is_none());
+        assert!(outbox.is_late(place, bounds.most) && outbox.next(place, 4).len() == 1);
+        // Whatever was late or not, the lane ends with those that run in it.
+        outbox.is_back(place);
+        assert!(outbox.next(place, 4).is_empty() && outbox.next(place, 4).is_empty());
+        assert!(outbox.0.lock().lanes.is_empty());
     }
 
     #[test]
