@@ -18,6 +18,8 @@ pub(crate) const REPLIES: &str = "/zbus-reply-batch";
 const MOST: usize = 64;
 /// Bytes of a short message's texts: longer ones go alone, so that none waits for another one's bytes.
 const SHORT: usize = 4 << 10;
+/// Letters of the words of a refusal.
+const WORDS: usize = 200;
 /// Bytes that a message may have in a delivery of several: its texts twice, for escapes, and its names.
 const BYTES_EACH: usize = 2 * SHORT + 1_024;
 
@@ -73,7 +75,7 @@ impl Outcome {
     pub(crate) fn of(refusal: Option<&Refusal>) -> Self {
         let told = |refusal: &Refusal| Refused {
             status: refusal.status.as_u16(),
-            message: refusal.words.chars().take(500).collect(),
+            message: refusal.words.chars().take(WORDS).collect(),
         };
         Self(refusal.map(told))
     }

@@ -15,8 +15,8 @@ use hyper_util::{
 /// Less than servers keep an idle connection, so that none is used that is being closed.
 const IDLE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(5);
-/// Bytes of the answer to a delivery that are read.
-const MAX_ANSWER: usize = 16 << 10;
+/// Bytes of the answer to a delivery that are read: a refusal of each message of the largest one.
+const MAX_ANSWER: usize = 128 << 10;
 
 /// Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]

@@ -32,7 +32,7 @@ const KEPT_BYTES: usize = 4 << 20;
 
 /// Short messages wait for the delivery before them for no longer than this: to a twin that is far away they go side by
 /// side.
-const YOUNG: Duration = Duration::from_millis(5);
+const YOUNG: Duration = Duration::from_millis(20);
 
 /// How long a letter that has been sent waits for others, to be settled with them in one call.
 const SETTLED_TOGETHER: Duration = Duration::from_millis(5);

@@ -214,6 +214,23 @@ fn asked_by_five() -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_refused_at_once_are_each_told_why() {
+    let bus = Bus::start_with(2, |config| drop(config.allow.insert("mine".into(), vec![2]))).await;
+    let (one, two) = (bus.twin(1), bus.twin(2));
+    let _echo = two.echo("echo");
+    one.ask(&request_to(&[2], "echo", "first"));
+    assert_eq!(one.answer("first").err, "");
+    let request = Message { retries: 9, ..request_to(&[2], "mine", "r") };
+    let _: i64 = one.redis().rpush(LOCAL, vec![request.to_json(); 200]).unwrap();
+    for _ in 0..200 {
+        let why = "all retries done: failed to send remote: 403 Forbidden (twin 1 may not use this command)";
+        assert_eq!(one.answer("r").err, why);
+    }
+    soon("nothing is left", || one.is_empty()).await;
+    bus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_daemon_gets_one_at_a_time() {
     let bus = Bus::start(1).await;
     let peer = Peer::start(|_, _| ("200 OK", "", ACCEPTED.to_owned())).await;
