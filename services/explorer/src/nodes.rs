@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use hero_domain::{
@@ -11,6 +11,7 @@ use hero_domain::{
 };
 use hero_runtime::Address;
 use parking_lot::Mutex;
+use tokio::sync::SetOnce;
 
 use crate::{
     beat,
@@ -18,8 +19,11 @@ use crate::{
     config::HeartbeatsConfig,
     registry::Registry,
     shelf::Shelf,
+    upkeep,
 };
 
+/// How long a look at one node waits until its history can be told.
+const LOADED_WITHIN: Duration = Duration::from_secs(2);
 /// Nodes that a selector's call is tried on, as long as none was asked.
 const MOST_TRIES: usize = 3;
 
@@ -37,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) shelf: Shelf,
     /// Held while records are saved, and while an admin's word is: a record must not bring back what it takes away.
     pub(crate) saving: tokio::sync::Mutex<()>,
+    /// Set once what an explorer before this one knew was read.
+    pub(crate) loaded: SetOnce<()>,
     pub(crate) caretaker: Caretaker,
     pub(crate) config: HeartbeatsConfig,
     pub(crate) allow_unsigned: bool,
@@ -120,7 +126,13 @@ impl Nodes for KnownNodes {
     }
 
     async fn get(&self, _: &Caller, id: NodeId) -> Result<Node> {
+        // Before that nobody can say whether a node is new.
+        if tokio::time::timeout(LOADED_WITHIN, self.shared.loaded.wait()).await.is_err() {
+            return Err(not_loaded());
+        }
         let node = self.shared.registry.lock().get(&id)?;
+        // What is told of it and its history agree.
+        upkeep::note(&self.shared).await.map_err(unavailable)?;
         let history = self.shared.shelf.history(&id).await.map_err(unavailable)?;
         Ok(Node { history, ..node })
     }
@@ -165,6 +177,14 @@ impl Nodes for KnownNodes {
         tracing::info!(node = %id, caller = caller.name, standing = standing.as_str(), "a node was judged by an admin");
         Ok(())
     }
+}
+
+fn not_loaded() -> ApiError {
+    ApiError::new(
+        Reason::StoreUnavailable,
+        "the explorer has not read yet what the one before it knew; repeat the call in a moment",
+    )
+    .with_retry_after_ms(1_000)
 }
 
 pub(crate) fn unavailable(error: hero_redis::Error) -> ApiError {

@@ -63,6 +63,7 @@ impl Service for Explorer {
             registry: Mutex::new(Registry::new()),
             shelf: Shelf::new(link),
             saving: tokio::sync::Mutex::default(),
+            loaded: tokio::sync::SetOnce::new(),
             caretaker: Caretaker {
                 peers: Peers::new(connector, config.calls.lines),
                 overlay: overlay(&config),

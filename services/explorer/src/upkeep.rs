@@ -107,6 +107,17 @@ async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
     }
 }
 
+/// Notes the changes that were not noted yet. Not before everything was read: see [`Reader::round`].
+pub(crate) async fn note(shared: &Shared) -> hero_redis::Result<()> {
+    let _saving = shared.saving.lock().await;
+    let changes = shared.registry.lock().take_changes();
+    let noted = shared.shelf.note(&changes).await;
+    if noted.is_err() {
+        shared.registry.lock().put_back_changes(changes);
+    }
+    noted
+}
+
 /// Reads what others have written.
 struct Reader {
     shared: Arc<Shared>,
@@ -135,6 +146,8 @@ impl Reader {
         nodes.into_iter().for_each(|node| registry.remember(node));
         registry.stand_all(&standings);
         self.since_ms = Some(now);
+        // Read again by a task that was started again, it was set before.
+        let _ = self.shared.loaded.set(());
         Ok(())
     }
 

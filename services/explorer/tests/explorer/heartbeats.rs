@@ -34,6 +34,28 @@ async fn a_node_lives_as_long_as_it_is_heard_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_state_and_the_history_of_it_are_told_together() {
+    let (redis, folder) = (RedisServer::start().unwrap(), TempDir::new().unwrap());
+    // Nothing is saved by itself while this runs.
+    let world = World::over(&redis, &folder, |config| config.heartbeats.save_interval_ms = 60_000).await;
+    let node = Signer::new("kitchen", 1);
+    let starts = [
+        (now_ms() - 2_000, json!(["first heard of"])),
+        (now_ms() - 1_000, json!(["started again", "first heard of"])),
+    ];
+    for (started_at, whys) in starts {
+        let beat = json!({"started_at_ms": started_at});
+        let heard = world.send(&world.tcp, &node.line(beat)).await;
+        assert_eq!(reason(&heard), "none", "{heard}");
+        let told = world.ok(&world.unix, "get_node", json!(["kitchen"])).await;
+        let told: Vec<_> =
+            told["history"].as_array().into_iter().flatten().map(|it| it["why"].clone()).collect();
+        assert_eq!(Value::from(told), whys);
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_unsigned_forged_replayed_or_out_of_time_is_refused() {
     let (redis, folder) = (RedisServer::start().unwrap(), TempDir::new().unwrap());
     let world = World::over(&redis, &folder, |_| {}).await;
