@@ -13,6 +13,7 @@ mod cli;
 pub mod grpc;
 pub mod health;
 pub mod listen;
+mod memory;
 mod process;
 mod service;
 mod shutdown;

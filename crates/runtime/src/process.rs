@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     AdminServer, Chassis as _, Context, Health, Service, Shutdown, ShutdownTrigger, admin,
     cli::{self, Cli, Command},
-    run_service,
+    memory, run_service,
     service::VERSION,
     start_pages,
     tasks::panic_text,
@@ -91,6 +91,7 @@ fn healthcheck<S: Service>(config: &S::Config) -> u8 {
 }
 
 fn serve<S: Service>(config: S::Config) -> u8 {
+    memory::keep_some();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // A person who has measured something else may say so by tokio's own variable.
     if !hero_config::is_in_environment("TOKIO_WORKER_THREADS") {

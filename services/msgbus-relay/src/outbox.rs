@@ -34,6 +34,9 @@ const KEPT_BYTES: usize = 4 << 20;
 /// side.
 const YOUNG: Duration = Duration::from_millis(20);
 
+/// So many that wait make a second delivery begin beside a young one: while the twin looks at the one, the other is made.
+const CROWD: usize = 3;
+
 /// How long a letter that has been sent waits for others, to be settled with them in one call.
 const SETTLED_TOGETHER: Duration = Duration::from_millis(5);
 
@@ -213,8 +216,13 @@ impl State {
         }
         lane.kept += letter.kept();
         lane.waiting.push_back(letter);
-        // The next delivery takes along what comes while one is on its way.
-        let goes_along = place.is_short && lane.young > 0 && lane.waiting.len() < bounds.batch;
+        // The next delivery takes along what comes while others are on their way.
+        let together = match lane.young {
+            0 => 0,
+            1 => CROWD.min(bounds.batch),
+            _ => bounds.batch,
+        };
+        let goes_along = place.is_short && lane.waiting.len() < together;
         let may_run = lane.running < bounds.most && !goes_along;
         lane.running += usize::from(may_run);
         lane.young += usize::from(may_run);
@@ -594,11 +602,11 @@ mod tests {
         let places: Vec<_> = (0..3).map(|id| outbox.put(1, letter(id, 9), alone)).collect();
         assert!(places[1].is_some() && places[1] == places[0] && places[2].is_none());
         assert_eq!(outbox.next(places[0].unwrap(), 1).len(), 1);
-        // One that takes several has one, until there are as many as it takes.
+        // One that takes several has one, and a second when so many wait.
         let bounds = Bounds { most: 2, batch: 4 };
         let places: Vec<_> = (10..16).map(|id| outbox.put(2, letter(id, 9), bounds)).collect();
         let runs: Vec<bool> = places.iter().map(Option::is_some).collect();
-        assert_eq!(runs, [true, false, false, true, false, false]);
+        assert_eq!(runs, [true, false, true, false, false, false]);
         let short = places[0].unwrap();
         // A long one waits for none of them.
         let long = outbox.put(2, letter(20, 5_000), bounds).unwrap();
