@@ -131,8 +131,10 @@ impl Nodes for KnownNodes {
             return Err(not_loaded());
         }
         let node = self.shared.registry.lock().get(&id)?;
-        // What is told of it and its history agree.
-        upkeep::note(&self.shared).await.map_err(unavailable)?;
+        // What is told of it and its history agree. In a task of its own: a caller who goes away must not take changes along
+        // that nobody has noted.
+        let noted = tokio::spawn(upkeep::note(Arc::clone(&self.shared)));
+        noted.await.map_err(ApiError::internal)?.map_err(unavailable)?;
         let history = self.shared.shelf.history(&id).await.map_err(unavailable)?;
         Ok(Node { history, ..node })
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hero_domain::{NodeId, NodeState};
+use hero_domain::{NodeChange, NodeId, NodeState};
 use hero_runtime::{Condition, Shutdown};
 use hero_telemetry::{Attributes, metrics, names};
 
@@ -82,10 +82,8 @@ async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
             let mut registry = shared.registry.lock();
             (registry.take_changes(), registry.take_unsaved(SAVED_AT_ONCE))
         };
-        if let Err(error) = shared.shelf.note(&changes).await {
-            let mut registry = shared.registry.lock();
-            registry.put_back_changes(changes);
-            registry.put_back(&nodes);
+        if let Err(error) = note_these(shared, changes).await {
+            shared.registry.lock().put_back(&nodes);
             return Err(error);
         }
         if nodes.is_empty() {
@@ -108,9 +106,13 @@ async fn save(shared: &Shared) -> hero_redis::Result<HashSet<NodeId>> {
 }
 
 /// Notes the changes that were not noted yet. Not before everything was read: see [`Reader::round`].
-pub(crate) async fn note(shared: &Shared) -> hero_redis::Result<()> {
+pub(crate) async fn note(shared: Arc<Shared>) -> hero_redis::Result<()> {
     let _saving = shared.saving.lock().await;
     let changes = shared.registry.lock().take_changes();
+    note_these(&shared, changes).await
+}
+
+async fn note_these(shared: &Shared, changes: Vec<(NodeId, NodeChange)>) -> hero_redis::Result<()> {
     let noted = shared.shelf.note(&changes).await;
     if noted.is_err() {
         shared.registry.lock().put_back_changes(changes);
